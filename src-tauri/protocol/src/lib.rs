@@ -1,0 +1,216 @@
+//! The messages between Tektra's core and its engine process.
+//!
+//! The core listens on a local socket and starts the engine, which connects to it. Both sides
+//! speak length-delimited JSON frames (a 4-byte big-endian length, then one message). The first
+//! frame is the engine's [`Hello`], whose token proves that it is the process that was started;
+//! the core answers with a request or hangs up. The engine's standard output is never used:
+//! libraries print to it. Its standard input carries the [`Launch`] line and then stays open as a
+//! lifeline: end of file means that the core is gone.
+
+mod frame;
+
+use serde::{Deserialize, Serialize};
+
+pub use frame::{Frames, FrameError, MAX_FRAME_BYTES, connect, listen, split, Listener, Reader, Writer};
+
+/// The protocol's version. Raised by every change that an older peer would not understand.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The one line of JSON that the core writes to the engine's standard input.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Launch {
+    /// Name of the local socket to connect to.
+    pub socket: String,
+    /// One-time secret that the engine repeats in its [`Hello`].
+    pub token: String,
+}
+
+/// The engine's first frame.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`] of the engine.
+    pub protocol_version: u32,
+    /// The secret of the [`Launch`] line.
+    pub token: String,
+    /// Process id of the engine.
+    pub pid: u32,
+    /// Version of the engine's executable.
+    pub engine_version: String,
+}
+
+/// What the core asks of the engine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Request {
+    /// Load a model; answered by [`Reply::Loaded`] or [`Reply::LoadFailed`]. Once per process.
+    Load(LoadRequest),
+    /// Begin an answer; its frames carry the same `id`.
+    Generate(GenerateRequest),
+    /// End the answer `id` as soon as possible; it still ends with [`Reply::Finished`].
+    Cancel {
+        /// Id of the answer.
+        id: u64,
+    },
+    /// Prove that the engine listens; answered by [`Reply::Pong`].
+    Ping {
+        /// Returned unchanged.
+        nonce: u64,
+    },
+    /// End the process.
+    Shutdown,
+}
+
+/// The model to load.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LoadRequest {
+    /// Absolute path of a GGUF file.
+    pub path: String,
+    /// The longest context in tokens that the model was trained for.
+    pub context_length: u32,
+}
+
+/// One answer to produce.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GenerateRequest {
+    /// Chosen by the core, unique within the process.
+    pub id: u64,
+    /// The conversation so far, oldest first.
+    pub messages: Vec<Turn>,
+    /// Text of the answer that exists already and is to be continued without a seam.
+    pub continue_from: Option<String>,
+    /// At most this many tokens; the engine lowers it to what the context leaves.
+    pub max_tokens: u32,
+    /// 0 picks the likeliest token every time.
+    pub temperature: f64,
+}
+
+/// One message of the conversation, as the chat template sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Turn {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub text: String,
+}
+
+/// The roles that chat templates know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Instructions that stand before the conversation.
+    System,
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+}
+
+impl Role {
+    /// The name that chat templates use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
+/// What the engine tells the core.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "snake_case")]
+pub enum Reply {
+    /// The first frame.
+    Hello(Hello),
+    /// The model is ready.
+    Loaded(Loaded),
+    /// The model could not be loaded; the engine holds nothing.
+    LoadFailed {
+        /// The reason in the engine's words.
+        reason: String,
+    },
+    /// The next piece of the answer `id`.
+    Delta {
+        /// Id of the answer.
+        id: u64,
+        /// Text to append.
+        text: String,
+        /// Tokens generated so far.
+        completion_tokens: u32,
+    },
+    /// The answer `id` is over.
+    Finished {
+        /// Id of the answer.
+        id: u64,
+        /// Why it ended.
+        reason: FinishReason,
+        /// What it cost.
+        usage: Usage,
+    },
+    /// The answer `id` could not be produced, or not to its end.
+    Failed {
+        /// Id of the answer.
+        id: u64,
+        /// What kind of failure.
+        failure: Failure,
+    },
+    /// Answer to [`Request::Ping`].
+    Pong {
+        /// The request's nonce.
+        nonce: u64,
+    },
+}
+
+/// The model as it was loaded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Loaded {
+    /// Time of the load in milliseconds.
+    pub load_ms: u32,
+    /// Where the weights are, in words: `CPU, 2 threads`.
+    pub device: String,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model said that it is done.
+    Stop,
+    /// The token limit or the end of the context.
+    Length,
+    /// [`Request::Cancel`].
+    Cancelled,
+}
+
+/// What an answer cost inside the engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens of the prompt, the chat template's included.
+    pub prompt_tokens: u32,
+    /// Prompt tokens whose KV came from an earlier answer.
+    pub cached_tokens: u32,
+    /// Tokens generated, the end token included.
+    pub completion_tokens: u32,
+    /// From the request's arrival to the first sampled token, in milliseconds; absent when none was sampled.
+    pub prefill_ms: Option<f64>,
+    /// From the first sampled token to the last, in milliseconds.
+    pub decode_ms: f64,
+}
+
+/// A failure of one answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Failure {
+    /// The conversation does not fit.
+    ContextOverflow {
+        /// Tokens of the conversation.
+        prompt_tokens: u32,
+        /// Tokens that the model can hold.
+        context_length: u32,
+    },
+    /// The engine refused or broke.
+    Engine {
+        /// The reason in the engine's words.
+        reason: String,
+    },
+}
