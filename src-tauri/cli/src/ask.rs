@@ -1,0 +1,169 @@
+//! `ask`: one question, one answer, nothing stored.
+
+use std::io::{IsTerminal, Read};
+
+use serde::Serialize;
+use serde_json::json;
+use tektra_core::{
+    Ask, Engine, EngineOptions, Error, FinishReason, Home, Model, Piece, Receipt, Role, Settings, Store, Turn, models,
+};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    Choice,
+    outcome::{Outcome, readable, say, say_json},
+};
+
+pub(crate) async fn ask(home: Home, prompt: Option<String>, choice: Choice, json: bool) -> Outcome {
+    let outcome = answer(home, prompt, choice, json).await;
+    match outcome {
+        Outcome::Failed(error) if json => {
+            let _ = say_json(&json!({ "error": error.report() }));
+            Outcome::Failed(error)
+        }
+        outcome => outcome,
+    }
+}
+
+async fn answer(home: Home, prompt: Option<String>, choice: Choice, json: bool) -> Outcome {
+    let prompt = match prompt.filter(|prompt| prompt != "-") {
+        Some(prompt) => prompt,
+        None => match read_stdin() {
+            Ok(prompt) => prompt,
+            Err(error) => return error.into(),
+        },
+    };
+    if prompt.trim().is_empty() {
+        return Error::EmptyPrompt.into();
+    }
+    let settings = choice.overrides().apply(stored_settings(&home).await);
+    let model = match models::find(&home, settings.model.as_deref()) {
+        Ok(model) => model,
+        Err(error) => return error.into(),
+    };
+    let mut turns = Vec::new();
+    if !settings.system_prompt.trim().is_empty() {
+        turns.push(Turn { role: Role::System, text: settings.system_prompt });
+    }
+    turns.push(Turn { role: Role::User, text: prompt });
+
+    let engine = Engine::new(EngineOptions { threads: choice.threads, ..EngineOptions::find() }, home);
+    let (stop, stopping) = watch::channel(false);
+    let (pieces, mut arriving) = mpsc::unbounded_channel::<Piece>();
+    let ask = Ask { turns, continue_from: None, max_tokens: settings.max_tokens, temperature: settings.temperature };
+    let interrupts = stop.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            interrupts.send_replace(true);
+        }
+    });
+    let printing = async {
+        let mut text = String::new();
+        while let Some(piece) = arriving.recv().await {
+            if !json && !say(&piece.text) {
+                stop.send_replace(true);
+            }
+            text.push_str(&piece.text);
+        }
+        text
+    };
+    let (answer, text) = tokio::join!(engine.answer(&model, ask, pieces, stopping), printing);
+    engine.end().await;
+    let receipt = match answer {
+        Ok(receipt) => receipt,
+        Err(error) => {
+            if !json && !text.is_empty() {
+                say("\n");
+            }
+            return error.into();
+        }
+    };
+    let said = if json {
+        say_json(&Report::new(&text, &receipt, &model))
+    } else if say("\n") {
+        eprintln!("{}", summary(&receipt));
+        Outcome::Done
+    } else {
+        Outcome::NobodyListens
+    };
+    match (receipt.finish_reason, said) {
+        (FinishReason::Cancelled, Outcome::Done) => Outcome::Interrupted,
+        (_, said) => said,
+    }
+}
+
+fn read_stdin() -> Result<String, Error> {
+    let mut stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return Err(Error::EmptyPrompt);
+    }
+    let mut bytes = Vec::new();
+    stdin
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::InvalidInput { what: format!("Standard input cannot be read: {error}.") })?;
+    Ok(readable(bytes))
+}
+
+/// The window's settings hold here too; a data folder that cannot be used only costs them.
+async fn stored_settings(home: &Home) -> Settings {
+    if !home.database().exists() {
+        return Settings::default();
+    }
+    match Store::open(home).await {
+        Ok(store) => store.settings().await.unwrap_or_default(),
+        Err(error) => {
+            eprintln!("{error} The default settings are used.");
+            Settings::default()
+        }
+    }
+}
+
+/// The one line below an answer.
+pub(crate) fn summary(receipt: &Receipt) -> String {
+    let first = receipt.ttft_ms.map_or_else(|| "no token".into(), |ms| format!("first token {ms:.0} ms"));
+    let speed = receipt.decode_tokens_per_second.map_or_else(String::new, |speed| format!(" · {speed:.1} tok/s"));
+    format!(
+        "{first}{speed} · {} + {} tokens · {} · {} · {}",
+        receipt.prompt_tokens, receipt.completion_tokens, receipt.model, receipt.quantization, receipt.device
+    )
+}
+
+/// The contract of `--json`.
+#[derive(Serialize)]
+struct Report<'a> {
+    text: &'a str,
+    finish_reason: FinishReason,
+    usage: serde_json::Value,
+    timings: serde_json::Value,
+    model: serde_json::Value,
+}
+
+impl<'a> Report<'a> {
+    fn new(text: &'a str, receipt: &Receipt, model: &Model) -> Self {
+        Self {
+            text,
+            finish_reason: receipt.finish_reason,
+            usage: json!({
+                "prompt_tokens": receipt.prompt_tokens,
+                "cached_tokens": receipt.cached_tokens,
+                "completion_tokens": receipt.completion_tokens,
+            }),
+            timings: json!({
+                "queue_ms": receipt.queue_ms,
+                "load_ms": receipt.load_ms,
+                "ttft_ms": receipt.ttft_ms,
+                "total_ms": receipt.total_ms,
+                "prefill_tokens_per_second": receipt.prefill_tokens_per_second,
+                "decode_tokens_per_second": receipt.decode_tokens_per_second,
+            }),
+            model: json!({
+                "name": model.name,
+                "path": model.path,
+                "architecture": model.architecture,
+                "quantization": model.quantization,
+                "context_length": model.context_length,
+                "device": receipt.device,
+            }),
+        }
+    }
+}

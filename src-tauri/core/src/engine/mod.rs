@@ -1,0 +1,375 @@
+//! The engine's supervisor: one process at a time, started on first use, started again after a crash, ended for certain.
+
+mod process;
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{
+        Arc, Mutex as SyncMutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tektra_protocol::{Failure, GenerateRequest, Reply, Request, Turn, Usage};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use crate::{
+    Error, Home, Result,
+    event::{EngineState, FinishReason, LoadedModel, Receipt},
+    models::Model,
+};
+pub use process::EngineOptions;
+use process::Process;
+
+/// Crashes in a row after which nothing is started again until the person asks for something.
+const CRASHES_IN_A_ROW: u32 = 3;
+/// How long a stopped answer may take to say what it cost.
+const CANCEL_GRACE: Duration = Duration::from_secs(2);
+
+/// A handle on the engine. Clones share one.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    options: EngineOptions,
+    home: Home,
+    process: Mutex<Option<Arc<Process>>>,
+    /// mistral.rs batches only sequences of equal length on a CPU and loses streams at several: one answer at a time.
+    turn: Arc<Semaphore>,
+    waiting: AtomicU32,
+    crashes: AtomicU32,
+    state: watch::Sender<EngineState>,
+    load_ms: SyncMutex<HashMap<std::path::PathBuf, u32>>,
+}
+
+/// What to answer.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The conversation, oldest first.
+    pub turns: Vec<Turn>,
+    /// Text of the answer that exists already.
+    pub continue_from: Option<String>,
+    /// At most this many tokens.
+    pub max_tokens: u32,
+    /// 0 picks the likeliest token every time.
+    pub temperature: f64,
+}
+
+/// A piece of an answer.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Text to append.
+    pub text: String,
+    /// Tokens generated so far.
+    pub completion_tokens: u32,
+}
+
+/// A finished answer. Its text went through the pieces.
+pub type Answer = Result<Receipt>;
+
+impl Engine {
+    /// A supervisor that has started nothing yet.
+    pub fn new(options: EngineOptions, home: Home) -> Self {
+        Self(Arc::new(Inner {
+            options,
+            home,
+            process: Mutex::default(),
+            turn: Arc::new(Semaphore::new(1)),
+            waiting: AtomicU32::new(0),
+            crashes: AtomicU32::new(0),
+            state: watch::Sender::new(EngineState::Idle),
+            load_ms: SyncMutex::default(),
+        }))
+    }
+
+    /// The engine's state, now and whenever it changes.
+    pub fn state(&self) -> watch::Receiver<EngineState> {
+        self.0.state.subscribe()
+    }
+
+    /// Process id of the running engine.
+    pub async fn pid(&self) -> Option<u32> {
+        self.0.process.lock().await.as_ref().filter(|process| process.how_ended().is_none()).map(|process| process.pid)
+    }
+
+    /// Starts the engine and loads `model`, unless that is done. Several callers cause one load.
+    pub async fn warm(&self, model: &Model) -> Result<()> {
+        self.ensure(model).await.map(drop)
+    }
+
+    /// Ends the process; the next message starts another.
+    pub async fn end(&self) {
+        let process = self.0.process.lock().await.take();
+        if let Some(process) = process {
+            process.end().await;
+        }
+        self.0.state.send_replace(EngineState::Idle);
+    }
+
+    /// Forgets earlier crashes and starts with `model` anew.
+    pub async fn restart(&self, model: &Model) -> Result<()> {
+        self.0.crashes.store(0, Ordering::Relaxed);
+        self.end().await;
+        self.warm(model).await
+    }
+
+    /// Produces an answer, its pieces into `pieces`, until `stop` says true.
+    ///
+    /// # Errors
+    /// Why it could not be produced, or not to its end; the pieces sent before stand.
+    pub async fn answer(
+        &self,
+        model: &Model,
+        ask: Ask,
+        pieces: mpsc::UnboundedSender<Piece>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Answer {
+        let begun = Instant::now();
+        let mut receipt = Receipt {
+            queue_ms: 0.0,
+            load_ms: 0.0,
+            ttft_ms: None,
+            total_ms: 0.0,
+            prefill_tokens_per_second: None,
+            decode_tokens_per_second: None,
+            prompt_tokens: 0,
+            cached_tokens: 0,
+            completion_tokens: 0,
+            finish_reason: FinishReason::Cancelled,
+            model: model.name.clone(),
+            architecture: model.architecture.clone(),
+            quantization: model.quantization.clone(),
+            context_length: model.context_length,
+            device: String::new(),
+        };
+        let stopped = |mut receipt: Receipt| {
+            receipt.total_ms = ms(begun);
+            Ok(receipt)
+        };
+        let turn = tokio::select! {
+            turn = self.queue() => turn,
+            _ = stop.wait_for(|stop| *stop) => return stopped(receipt),
+        };
+        receipt.queue_ms = ms(begun);
+
+        // A task of its own: a load goes on when the person stops waiting, and the next message profits.
+        let loading = Instant::now();
+        let (engine, wanted) = (self.clone(), model.clone());
+        let load = tokio::spawn(async move { engine.ensure(&wanted).await });
+        let (process, fresh) = tokio::select! {
+            process = load => process.unwrap_or_else(|error| Err(Error::EngineFailed { reason: error.to_string() }))?,
+            _ = stop.wait_for(|stop| *stop) => return stopped(receipt),
+        };
+        if fresh {
+            receipt.load_ms = ms(loading);
+        }
+        receipt.device.clone_from(&process.loaded.device);
+        let _thinking = Thinking::new(self.clone(), &process, turn);
+
+        let (id, mut replies) = process.ask(|id| {
+            Request::Generate(GenerateRequest {
+                id,
+                messages: ask.turns,
+                continue_from: ask.continue_from,
+                max_tokens: ask.max_tokens,
+                temperature: ask.temperature,
+            })
+        });
+        let mut cancelled_at = None;
+        let last = loop {
+            let grace = async {
+                match cancelled_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // Text that has arrived comes before everything else.
+                biased;
+                reply = replies.recv() => match reply {
+                    Some(Reply::Delta { text, completion_tokens, .. }) => {
+                        receipt.ttft_ms.get_or_insert_with(|| ms(begun));
+                        receipt.completion_tokens = completion_tokens;
+                        let _ = pieces.send(Piece { text, completion_tokens });
+                    }
+                    last => break last,
+                },
+                () = grace => break None,
+                _ = stop.wait_for(|stop| *stop), if cancelled_at.is_none() => {
+                    process.cancel(id);
+                    cancelled_at = Some(tokio::time::Instant::now() + CANCEL_GRACE);
+                }
+            }
+        };
+        process.forget(id);
+        receipt.total_ms = ms(begun);
+        match last {
+            Some(Reply::Finished { reason, usage, .. }) => {
+                self.0.crashes.store(0, Ordering::Relaxed);
+                receipt.finish_reason = match reason {
+                    tektra_protocol::FinishReason::Stop => FinishReason::Stop,
+                    tektra_protocol::FinishReason::Length => FinishReason::Length,
+                    tektra_protocol::FinishReason::Cancelled => FinishReason::Cancelled,
+                };
+                receipt.account(&usage);
+                Ok(receipt)
+            }
+            Some(Reply::Failed { failure: Failure::ContextOverflow { prompt_tokens, context_length }, .. }) => {
+                Err(Error::ContextOverflow { prompt_tokens, context_length })
+            }
+            Some(Reply::Failed { failure: Failure::Engine { reason }, .. }) => Err(Error::EngineFailed { reason }),
+            _ if cancelled_at.is_some() => Ok(receipt),
+            _ => Err(Error::EngineCrashed { how: process.ended().await }),
+        }
+    }
+
+    /// Waits until no other answer is being written.
+    async fn queue(&self) -> OwnedSemaphorePermit {
+        let _waiting = Waiting::new(self.clone());
+        match self.0.turn.clone().acquire_owned().await {
+            Ok(turn) => turn,
+            // The semaphore is never closed.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The process with `model` loaded, and whether it had to be loaded for this.
+    async fn ensure(&self, model: &Model) -> Result<(Arc<Process>, bool)> {
+        let mut slot = self.0.process.lock().await;
+        if let Some(process) = slot.as_ref().filter(|process| process.how_ended().is_none() && process.model == *model) {
+            return Ok((process.clone(), false));
+        }
+        if let Some(other) = slot.take() {
+            other.end().await;
+        }
+        self.0.state.send_replace(EngineState::Starting);
+        let crashes = self.0.crashes.load(Ordering::Relaxed);
+        if crashes > 0 {
+            tokio::time::sleep(Duration::from_millis(250) * 2_u32.pow(crashes.min(6))).await;
+        }
+        let expected_ms = self.load_times().get(&model.path).copied();
+        let loading = || {
+            let state = EngineState::Loading { model: model.name.clone(), size_mib: model.size_mib(), expected_ms };
+            self.0.state.send_replace(state);
+        };
+        match Process::start(&self.0.options, &self.0.home, model, loading).await {
+            Ok(process) => {
+                self.load_times().insert(model.path.clone(), process.loaded.load_ms);
+                let process = Arc::new(process);
+                *slot = Some(process.clone());
+                self.0.state.send_replace(EngineState::Ready { model: loaded(&process) });
+                tokio::spawn(self.clone().watch(process.clone()));
+                Ok((process, true))
+            }
+            Err(error) => {
+                if matches!(error, Error::EngineCrashed { .. }) {
+                    self.0.crashes.fetch_add(1, Ordering::Relaxed);
+                }
+                tracing::error!(%error, "the engine is not ready");
+                self.0.state.send_replace(EngineState::Failed { error: error.report() });
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts the engine again when `process` ends by itself, unless that happens again and again.
+    /// Boxed, because a start watches the process that it starts.
+    fn watch(self, process: Arc<Process>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let how = process.ended().await;
+            // Ended on request, the slot is empty or holds another.
+            let current = self.0.process.lock().await.clone();
+            if !current.is_some_and(|current| Arc::ptr_eq(&current, &process)) {
+                return;
+            }
+            let crashes = self.0.crashes.fetch_add(1, Ordering::Relaxed) + 1;
+            self.0.state.send_replace(EngineState::Failed { error: Error::EngineCrashed { how }.report() });
+            if crashes < CRASHES_IN_A_ROW {
+                // A failure is in the state, where the person sees it.
+                let _ = self.warm(&process.model).await;
+            }
+        })
+    }
+
+    fn load_times(&self) -> std::sync::MutexGuard<'_, HashMap<std::path::PathBuf, u32>> {
+        self.0.load_ms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the number of waiting answers to whoever looks.
+    fn recount(&self) {
+        let now = self.0.waiting.load(Ordering::Relaxed);
+        self.0.state.send_if_modified(|state| match state {
+            EngineState::Thinking { waiting, .. } if *waiting != now => {
+                *waiting = now;
+                true
+            }
+            _ => false,
+        });
+    }
+}
+
+impl Receipt {
+    fn account(&mut self, usage: &Usage) {
+        self.prompt_tokens = usage.prompt_tokens;
+        self.cached_tokens = usage.cached_tokens;
+        self.completion_tokens = usage.completion_tokens;
+        let computed = usage.prompt_tokens.saturating_sub(usage.cached_tokens);
+        self.prefill_tokens_per_second = usage.prefill_ms.map(|time_ms| f64::from(computed) / time_ms.max(0.001) * 1e3);
+        self.decode_tokens_per_second =
+            (usage.completion_tokens > 1).then(|| f64::from(usage.completion_tokens - 1) / usage.decode_ms.max(0.001) * 1e3);
+    }
+}
+
+/// While it lives, the engine is thinking.
+struct Thinking {
+    engine: Engine,
+    model: LoadedModel,
+    process: Arc<Process>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Thinking {
+    fn new(engine: Engine, process: &Arc<Process>, turn: OwnedSemaphorePermit) -> Self {
+        let model = loaded(process);
+        let waiting = engine.0.waiting.load(Ordering::Relaxed);
+        engine.0.state.send_replace(EngineState::Thinking { model: model.clone(), waiting });
+        Self { engine, model, process: process.clone(), _turn: turn }
+    }
+}
+
+impl Drop for Thinking {
+    fn drop(&mut self) {
+        let thinking = matches!(*self.engine.0.state.borrow(), EngineState::Thinking { .. });
+        if thinking && self.process.how_ended().is_none() {
+            self.engine.0.state.send_replace(EngineState::Ready { model: self.model.clone() });
+        }
+    }
+}
+
+/// While it lives, one more answer waits.
+struct Waiting(Engine);
+
+impl Waiting {
+    fn new(engine: Engine) -> Self {
+        engine.0.waiting.fetch_add(1, Ordering::Relaxed);
+        engine.recount();
+        Self(engine)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.recount();
+    }
+}
+
+fn loaded(process: &Process) -> LoadedModel {
+    LoadedModel::new(&process.model, process.loaded.device.clone())
+}
+
+fn ms(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}

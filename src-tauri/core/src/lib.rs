@@ -1,0 +1,207 @@
+//! Tektra without a face: conversations, models, engine supervision, settings.
+//!
+//! [`Tektra`] is the product; the window and the terminal only show it. It knows neither Tauri nor mistral.rs.
+
+mod chat;
+mod engine;
+mod error;
+mod event;
+mod home;
+pub mod log;
+pub mod models;
+mod presence;
+mod settings;
+mod store;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{broadcast, watch};
+
+pub use chat::{SendRequest, Started};
+pub use engine::{Answer, Ask, Engine, EngineOptions, Piece};
+pub use error::{Error, ErrorCode, ErrorReport, Result};
+pub use event::{CoreEvent, EngineState, FinishReason, LoadedModel, Receipt};
+pub use home::Home;
+pub use models::{Model, ModelSummary};
+pub use presence::claim_window;
+pub use settings::{Overrides, Settings, Theme};
+pub use store::{Conversation, ConversationSummary, Message, MessageStatus, Speaker, Store};
+pub use tektra_protocol::{Role, Turn};
+
+/// A deleted conversation can be brought back for this long; then it is removed for good.
+const UNDO_MS: i64 = 60_000;
+/// Events that a slow listener may lag behind; one that lags further is told to read anew.
+const EVENT_BACKLOG: usize = 4096;
+
+/// The product. Clones share one.
+#[derive(Clone)]
+pub struct Tektra(Arc<Parts>);
+
+struct Parts {
+    home: Home,
+    store: Store,
+    engine: Engine,
+    overrides: Overrides,
+    presence: presence::Presence,
+    live: chat::Live,
+    events: broadcast::Sender<CoreEvent>,
+    store_trouble: watch::Sender<Option<ErrorReport>>,
+}
+
+impl Tektra {
+    /// Opens the data folder and repairs what a killed process left in flight. No engine is started yet.
+    ///
+    /// # Errors
+    /// When the data folder cannot be used; nothing in it has changed then.
+    pub async fn open(home: Home, options: EngineOptions) -> Result<Self> {
+        Self::open_with(home, options, Overrides::default()).await
+    }
+
+    /// The same, with other settings than the stored ones for as long as this process runs.
+    ///
+    /// # Errors
+    /// As [`Tektra::open`].
+    pub async fn open_with(home: Home, options: EngineOptions, overrides: Overrides) -> Result<Self> {
+        let store = Store::open(&home).await?;
+        let presence = presence::Presence::enter(&home)?;
+        for writer in store.writers().await? {
+            if presence::is_gone(&home, &writer) {
+                let answers = store.interrupt(&writer).await?;
+                tracing::info!(answers, "marked what a killed process was writing as interrupted");
+            }
+        }
+        store.purge(UNDO_MS).await?;
+        let tektra = Self(Arc::new(Parts {
+            engine: Engine::new(options, home.clone()),
+            overrides,
+            home,
+            store,
+            presence,
+            live: chat::Live::default(),
+            events: broadcast::Sender::new(EVENT_BACKLOG),
+            store_trouble: watch::Sender::new(None),
+        }));
+        tokio::spawn(tell_engine_state(tektra.engine().state(), tektra.0.events.clone()));
+        Ok(tektra)
+    }
+
+    /// The data folder.
+    pub fn home(&self) -> &Home {
+        &self.0.home
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The engine's supervisor.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// Everything that happens from now on.
+    pub fn events(&self) -> broadcast::Receiver<CoreEvent> {
+        self.0.events.subscribe()
+    }
+
+    /// Why answers cannot be saved at the moment.
+    pub fn trouble(&self) -> Option<ErrorReport> {
+        self.0.store_trouble.borrow().clone()
+    }
+
+    /// The stored settings.
+    pub async fn settings(&self) -> Result<Settings> {
+        self.store().settings().await
+    }
+
+    /// The settings that hold in this process.
+    async fn effective_settings(&self) -> Result<Settings> {
+        Ok(self.0.overrides.apply(self.settings().await?))
+    }
+
+    /// Changes the settings.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`], or when they cannot be stored.
+    pub async fn set_settings(&self, settings: &Settings) -> Result<()> {
+        settings.check()?;
+        self.store().set_settings(settings).await
+    }
+
+    /// Starts the engine with the chosen model, so that the next message finds it ready.
+    pub async fn warm(&self) -> Result<()> {
+        self.engine().warm(&self.model(&self.effective_settings().await?)?).await
+    }
+
+    /// Starts the engine anew.
+    pub async fn restart_engine(&self) -> Result<()> {
+        self.engine().restart(&self.model(&self.effective_settings().await?)?).await
+    }
+
+    /// Gives a conversation another title.
+    pub async fn rename(&self, conversation: &str, title: &str) -> Result<()> {
+        self.store().rename(conversation, title).await?;
+        self.emit(CoreEvent::ConversationsChanged);
+        Ok(())
+    }
+
+    /// Deletes a conversation; [`Tektra::restore`] brings it back for a minute, then it is gone for good.
+    pub async fn delete(&self, conversation: &str) -> Result<()> {
+        for message in self.store().conversation(conversation).await?.messages {
+            self.stop(&message.id);
+        }
+        self.store().delete(conversation).await?;
+        self.emit(CoreEvent::ConversationsChanged);
+        let store = self.store().clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(UNDO_MS as u64 + 1_000)).await;
+            if let Err(error) = store.purge(UNDO_MS).await {
+                tracing::warn!(%error, "deleted conversations are removed at the next start");
+            }
+        });
+        Ok(())
+    }
+
+    /// Brings a deleted conversation back.
+    pub async fn restore(&self, conversation: &str) -> Result<()> {
+        self.store().restore(conversation).await?;
+        self.emit(CoreEvent::ConversationsChanged);
+        Ok(())
+    }
+
+    /// Stops every answer, saves it, and ends the engine.
+    pub async fn close(&self) {
+        self.stop_all().await;
+        self.engine().end().await;
+        self.store().close().await;
+    }
+
+    fn model(&self, settings: &Settings) -> Result<Model> {
+        models::find(self.home(), settings.model.as_deref())
+    }
+
+    fn presence(&self) -> &str {
+        &self.0.presence.id
+    }
+
+    fn live(&self) -> &chat::Live {
+        &self.0.live
+    }
+
+    fn store_trouble(&self) -> &watch::Sender<Option<ErrorReport>> {
+        &self.0.store_trouble
+    }
+
+    fn emit(&self, event: CoreEvent) {
+        // Nobody listening is no failure.
+        let _ = self.0.events.send(event);
+    }
+}
+
+async fn tell_engine_state(mut state: watch::Receiver<EngineState>, events: broadcast::Sender<CoreEvent>) {
+    while state.changed().await.is_ok() {
+        let state = state.borrow_and_update().clone();
+        let _ = events.send(CoreEvent::EngineState { state });
+    }
+}

@@ -1,0 +1,62 @@
+//! Which Tektra processes are alive: each holds the lock of a file named by its id for as long as it runs.
+//! The operating system gives the lock up however the process ends, so a stale one cannot exist.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    path::PathBuf,
+};
+
+use crate::{Home, Result, error::file_error};
+
+/// This process's entry.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    pub(crate) id: String,
+    _lock: File,
+}
+
+impl Presence {
+    /// Takes an id and its lock.
+    pub(crate) fn enter(home: &Home) -> Result<Self> {
+        let id = uuid::Uuid::now_v7().to_string();
+        let lock = open(&path(home, &id)).and_then(|file| file.lock().map(|()| file));
+        Ok(Self { id, _lock: lock.map_err(|error| file_error(home.folder(), &error))? })
+    }
+}
+
+/// Whether the process `id` has ended; its file is removed then.
+pub(crate) fn is_gone(home: &Home, id: &str) -> bool {
+    let path = path(home, id);
+    match File::open(&path).map(|file| file.try_lock()) {
+        Ok(Err(TryLockError::WouldBlock)) => false,
+        Ok(_) => {
+            let _ = std::fs::remove_file(&path);
+            true
+        }
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// The lock that the one window on this data folder holds; `None` when another holds it.
+///
+/// # Errors
+/// When the data folder cannot be written.
+pub fn claim_window(home: &Home) -> Result<Option<File>> {
+    home.create()?;
+    let failed = |error: io::Error| file_error(home.folder(), &error);
+    let file = open(&home.run().join("window.lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn path(home: &Home, id: &str) -> PathBuf {
+    home.run().join(format!("{id}.lock"))
+}
+
+fn open(path: &std::path::Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).open(path)
+}

@@ -1,0 +1,45 @@
+//! The commands that the page can call: each forwards to the core.
+
+mod chat;
+mod conversations;
+mod engine;
+mod settings;
+mod startup;
+
+use tektra_core::ErrorReport;
+
+/// Every command's result: an error is a code, a sentence and what to do.
+pub(crate) type Reply<T> = Result<T, ErrorReport>;
+
+/// All commands and their types.
+pub(crate) fn all() -> tauri_specta::Builder<tauri::Wry> {
+    tauri_specta::Builder::new().commands(tauri_specta::collect_commands![
+        startup::startup,
+        startup::events_subscribe,
+        startup::open_external,
+        startup::open_folder,
+        conversations::conversations_list,
+        conversations::conversations_search,
+        conversations::conversation_open,
+        conversations::conversation_rename,
+        conversations::conversation_delete,
+        conversations::conversation_restore,
+        conversations::branch_select,
+        chat::chat_send,
+        chat::chat_stop,
+        chat::chat_continue,
+        chat::chat_regenerate,
+        engine::engine_state,
+        engine::engine_warm,
+        engine::engine_restart,
+        engine::models_list,
+        settings::settings_get,
+        settings::settings_set,
+    ])
+}
+
+/// An error on its way to the page.
+fn report(error: tektra_core::Error) -> ErrorReport {
+    tracing::warn!(code = ?error.code(), "a command failed");
+    error.report()
+}

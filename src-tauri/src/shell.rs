@@ -1,0 +1,66 @@
+//! What the window keeps between commands.
+
+use std::sync::{Mutex, PoisonError};
+
+use tauri::{AppHandle, Manager, async_runtime::JoinHandle, ipc::Channel};
+use tektra_core::{CoreEvent, EngineOptions, ErrorReport, Home, Tektra};
+use tokio::sync::broadcast::error::RecvError;
+
+/// The core, once its data folder could be opened, and the task that carries its events.
+pub(crate) struct Shell {
+    pub(crate) home: Home,
+    core: tokio::sync::Mutex<Option<Tektra>>,
+    events: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Shell {
+    pub(crate) fn new(home: Home) -> Self {
+        Self { home, core: tokio::sync::Mutex::default(), events: Mutex::default() }
+    }
+
+    pub(crate) fn of(app: &AppHandle) -> tauri::State<'_, Self> {
+        app.state()
+    }
+
+    /// The core; opened by the first command that needs it, and tried again after a failure.
+    pub(crate) async fn core(&self) -> Result<Tektra, ErrorReport> {
+        let mut core = self.core.lock().await;
+        if core.is_none() {
+            let opened = Tektra::open(self.home.clone(), EngineOptions::find()).await;
+            *core = Some(opened.map_err(|error| {
+                tracing::error!(%error, "the data folder cannot be opened");
+                error.report()
+            })?);
+        }
+        core.clone().ok_or_else(|| tektra_core::Error::Interrupted.report())
+    }
+
+    /// Sends everything that happens into `channel`, in place of an earlier one: a reloaded page subscribes anew.
+    pub(crate) async fn subscribe(&self, channel: Channel<CoreEvent>) -> Result<(), ErrorReport> {
+        let core = self.core().await?;
+        let mut events = core.events();
+        let _ = channel.send(CoreEvent::EngineState { state: core.engine().state().borrow().clone() });
+        let _ = channel.send(CoreEvent::StoreTrouble { error: core.trouble() });
+        let carrying = tauri::async_runtime::spawn(async move {
+            loop {
+                match events.recv().await {
+                    Ok(event) => drop(channel.send(event)),
+                    // The page sees the gap by the offsets and reads the conversation anew.
+                    Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "the window is too slow for the events"),
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
+        let earlier = self.events.lock().unwrap_or_else(PoisonError::into_inner).replace(carrying);
+        if let Some(earlier) = earlier {
+            earlier.abort();
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn close(&self) {
+        if let Some(core) = self.core.lock().await.take() {
+            core.close().await;
+        }
+    }
+}

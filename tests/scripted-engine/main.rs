@@ -1,0 +1,104 @@
+//! An engine without a model, for tests of behaviour: it does what the message tells it.
+//!
+//! `say N words` · `say N words every M ms` · `crash after N words` · `hang` · `fail` · `overflow` ·
+//! anything else is answered with what the engine was given. A model whose file name contains
+//! `refuses` is not loaded, one with `dies` ends the process, one with `slow` takes half a second.
+
+use std::{collections::HashMap, io::Read, time::Duration};
+
+use tektra_protocol::{
+    Failure, FinishReason, GenerateRequest, Hello, Launch, Loaded, PROTOCOL_VERSION, Reply, Request, Usage, connect,
+};
+use tokio::sync::{mpsc, oneshot};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).expect("a launch line");
+    let launch: Launch = serde_json::from_str(&line).expect("a launch line");
+    std::thread::spawn(|| {
+        while matches!(std::io::stdin().read(&mut [0; 64]), Ok(1..)) {}
+        std::process::exit(0);
+    });
+    let (mut requests, mut replies) = connect::<Request, Reply>(&launch.socket).await.expect("the core listens");
+    let (out, mut queue) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(reply) = queue.recv().await {
+            if replies.send(&reply).await.is_err() {
+                break;
+            }
+        }
+    });
+    let version = if launch.socket.is_empty() { 0 } else { PROTOCOL_VERSION };
+    let hello = Hello { protocol_version: version, token: launch.token, pid: std::process::id(), engine_version: "scripted".into() };
+    let _ = out.send(Reply::Hello(hello));
+    let mut cancels: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
+    while let Some(Ok(request)) = requests.next().await {
+        match request {
+            Request::Load(load) if load.path.contains("refuses") => {
+                let _ = out.send(Reply::LoadFailed { reason: "it does not want to".into() });
+            }
+            Request::Load(load) if load.path.contains("dies") => std::process::exit(9),
+            Request::Load(load) => {
+                if load.path.contains("slow") {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                let _ = out.send(Reply::Loaded(Loaded { load_ms: 1, device: "a script".into() }));
+            }
+            Request::Generate(request) => {
+                let (cancel, cancelled) = oneshot::channel();
+                cancels.insert(request.id, cancel);
+                tokio::spawn(act(request, cancelled, out.clone()));
+            }
+            Request::Cancel { id } => drop(cancels.remove(&id)),
+            Request::Ping { nonce } => drop(out.send(Reply::Pong { nonce })),
+            Request::Shutdown => std::process::exit(0),
+        }
+    }
+}
+
+async fn act(request: GenerateRequest, mut cancelled: oneshot::Receiver<()>, out: mpsc::UnboundedSender<Reply>) {
+    let id = request.id;
+    let told = request.messages.last().map(|turn| turn.text.clone()).unwrap_or_default();
+    let numbers: Vec<u32> = told.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let (words, every) = (numbers.first().copied().unwrap_or(0), numbers.get(1).copied().unwrap_or(1));
+    let end = |reason, tokens| Reply::Finished {
+        id,
+        reason,
+        usage: Usage { prompt_tokens: 7, cached_tokens: 0, completion_tokens: tokens, prefill_ms: Some(10.0), decode_ms: 100.0 },
+    };
+    if let Some(begun) = &request.continue_from {
+        let _ = out.send(Reply::Delta { id, text: format!(" [went on after {} characters]", begun.chars().count()), completion_tokens: 5 });
+        let _ = out.send(end(FinishReason::Stop, 5));
+    } else if told.starts_with("say") || told.starts_with("crash") {
+        for word in 1..=words.min(request.max_tokens) {
+            tokio::select! {
+                _ = &mut cancelled => {
+                    let _ = out.send(end(FinishReason::Cancelled, word - 1));
+                    return;
+                }
+                () = tokio::time::sleep(Duration::from_millis(every.into())) => {}
+            }
+            let text = if word == 1 { "word1".to_owned() } else { format!(" word{word}") };
+            let _ = out.send(Reply::Delta { id, text, completion_tokens: word });
+        }
+        if told.starts_with("crash") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            std::process::abort();
+        }
+        let reason = if words > request.max_tokens { FinishReason::Length } else { FinishReason::Stop };
+        let _ = out.send(end(reason, words.min(request.max_tokens)));
+    } else if told == "hang" {
+        std::future::pending::<()>().await;
+    } else if told == "fail" {
+        let _ = out.send(Reply::Failed { id, failure: Failure::Engine { reason: "the script says so".into() } });
+    } else if told == "overflow" {
+        let failure = Failure::ContextOverflow { prompt_tokens: 9000, context_length: 8192 };
+        let _ = out.send(Reply::Failed { id, failure });
+    } else {
+        let given: Vec<String> =
+            request.messages.iter().map(|turn| format!("{}: {}", turn.role.name(), turn.text)).collect();
+        let _ = out.send(Reply::Delta { id, text: given.join(" | "), completion_tokens: 3 });
+        let _ = out.send(end(FinishReason::Stop, 3));
+    }
+}
