@@ -1,0 +1,108 @@
+import axe from "axe-core";
+import { expect, test } from "vitest";
+import type { Page } from "playwright-core";
+import {
+  answers,
+  field,
+  open,
+  see,
+  send,
+  until,
+  type Theme,
+  row,
+} from "./harness";
+import { brokenTalk, longTalk } from "./showpieces";
+import { shelf } from "./stories";
+
+/** What axe-core finds serious, as "rule: where". */
+async function violations(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source);
+  const results = await page.evaluate(() =>
+    (window as unknown as { axe: typeof axe }).axe.run(document, {
+      resultTypes: ["violations"],
+      // KaTeX repeats a formula for the eye and hides that copy from screen readers.
+      rules: { region: { enabled: true } },
+    }),
+  );
+  return results.violations
+    .filter(
+      (violation) =>
+        violation.impact === "serious" || violation.impact === "critical",
+    )
+    .flatMap((violation) =>
+      violation.nodes.map((node) => `${violation.id}: ${node.html}`),
+    );
+}
+
+test.each<Theme>(["light", "dark"])("nothing serious in %s", async (theme) => {
+  const failed = {
+    kind: "failed" as const,
+    error: {
+      code: "engine_crashed" as const,
+      message: "The engine ended.",
+      hint: "Start it again.",
+    },
+  };
+  const page = await open(
+    { stories: [longTalk, brokenTalk, ...shelf], engine: failed },
+    { theme },
+  );
+  await see(page.getByText("Ask something"));
+  expect(await violations(page)).toEqual([]);
+  await row(page, longTalk.title).click();
+  await see(answers(page));
+  expect(await violations(page)).toEqual([]);
+  await row(page, brokenTalk.title).click();
+  await see(page.getByText("Interrupted:"));
+  expect(await violations(page)).toEqual([]);
+  await page.keyboard.press("Control+k");
+  await see(page.getByRole("option"));
+  expect(await violations(page)).toEqual([]);
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("Control+m");
+  await see(page.getByRole("menu"));
+  expect(await violations(page)).toEqual([]);
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("Control+,");
+  await see(page.getByRole("heading", { name: "Settings" }));
+  expect(await violations(page)).toEqual([]);
+  await page.keyboard.press("?");
+  await see(page.getByRole("dialog", { name: "Keys" }));
+  expect(await violations(page)).toEqual([]);
+});
+
+test("an answer is announced sentence by sentence", async () => {
+  const page = await open({
+    reply: "The moon pulls. The sea follows. And so on",
+    tickMs: 60,
+  });
+  const spoken = page
+    .getByRole("log", { name: "Answer being written" })
+    .locator("p");
+  await send(page, "Tell");
+  await see(answers(page).getByText("The moon pulls. The sea"));
+  expect(await spoken.allInnerTexts()).toEqual(["The moon pulls."]);
+  await until(
+    () => spoken.allInnerTexts(),
+    ["The moon pulls.", "The sea follows.", "And so on"],
+  );
+});
+
+test("the focus comes back from dialogs and menus", async () => {
+  const page = await open();
+  await field(page).focus();
+  await page.keyboard.press("Control+k");
+  await see(page.getByRole("dialog"));
+  await page.keyboard.press("Escape");
+  await until(
+    () => field(page).evaluate((node) => node === document.activeElement),
+    true,
+  );
+  await page.keyboard.press("Control+m");
+  await see(page.getByRole("menu"));
+  await page.keyboard.press("Escape");
+  await until(
+    () => page.evaluate(() => document.activeElement?.id),
+    "model-button",
+  );
+});

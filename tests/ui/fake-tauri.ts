@@ -1,0 +1,87 @@
+// Stands in for Tauri and the core in a browser: @tauri-apps/api talks to
+// `window.__TAURI_INTERNALS__`, and so this answers there. Runs before the page's own scripts.
+
+import type { CoreEvent } from "../../ui/src/bindings";
+import { Core, model } from "./fake/core";
+import type { FakeOptions } from "./fake/options";
+
+const options: FakeOptions = {
+  stories: [],
+  models: [
+    {
+      name: model.name,
+      path: `/home/ada/.local/share/tektra/models/${model.name}.gguf`,
+      size_mib: model.size_mib,
+      architecture: model.architecture,
+      quantization: model.quantization,
+      context_length: model.context_length,
+      problem: null,
+    },
+  ],
+  settings: {
+    theme: "system",
+    model: null,
+    system_prompt: "",
+    temperature: 0.7,
+    max_tokens: 1024,
+  },
+  engine: { kind: "ready", model },
+  reply: "The sea has tides because the moon pulls on it.",
+  tickMs: 12,
+  wordsPerTick: 1,
+  firstTokenMs: 20,
+  startMs: 10,
+  loadMs: 10,
+  crashAfterTicks: null,
+  failures: {},
+  delays: {},
+  ...window.__fakeOptions,
+};
+
+const callbacks = new Map<number, (message: unknown) => void>();
+let nextCallback = 1;
+let channel: number | null = null;
+let index = 0;
+
+function emit(event: CoreEvent) {
+  const callback = channel === null ? undefined : callbacks.get(channel);
+  callback?.({ index: index++, message: structuredClone(event) });
+}
+
+const core = new Core(options, emit);
+window.__fake = { options, calls: [], emit };
+
+async function invoke(
+  command: string,
+  args: Record<string, unknown> = {},
+): Promise<unknown> {
+  // As Tauri does, arguments cross as JSON; a Channel writes itself as "__CHANNEL__:id".
+  const sent = JSON.parse(JSON.stringify(args)) as Record<string, unknown>;
+  window.__fake.calls.push({ command, args: sent });
+  if (command === "events_subscribe" && !options.failures[command]) {
+    channel = Number(String(sent.channel).replace("__CHANNEL__:", ""));
+    return null;
+  }
+  return core.answer(command, sent);
+}
+
+Object.assign(window, {
+  isTauri: true,
+  __TAURI_INTERNALS__: {
+    invoke,
+    transformCallback(callback: (message: unknown) => void, once = false) {
+      const id = nextCallback++;
+      callbacks.set(id, (message) => {
+        if (once) callbacks.delete(id);
+        callback(message);
+      });
+      return id;
+    },
+    unregisterCallback: (id: number) => callbacks.delete(id),
+    convertFileSrc: (path: string) => path,
+    metadata: {
+      currentWindow: { label: "main" },
+      currentWebview: { label: "main" },
+    },
+  },
+});

@@ -1,0 +1,65 @@
+import { Channel } from "@tauri-apps/api/core";
+import { commands, type CoreEvent, type ErrorReport, type FolderKind } from "./bindings";
+import type { SendRequest, Settings } from "./bindings";
+import { Failure } from "./lib/failure";
+
+// The only file that knows how the window and the core talk to each other.
+
+type Outcome<T> = { status: "ok"; data: T } | { status: "error"; error: ErrorReport };
+
+async function ask<T>(call: () => Promise<Outcome<T>>): Promise<T> {
+  let outcome: Outcome<T>;
+  try {
+    outcome = await call();
+  } catch (thrown) {
+    throw Failure.from(thrown);
+  }
+  if (outcome.status === "error") throw Failure.of(outcome.error);
+  return outcome.data;
+}
+
+/** Every command of the core. Each resolves with its answer or throws a {@link Failure}. */
+export const ipc = {
+  startup: () => ask(() => commands.startup()),
+  conversationsList: () => ask(() => commands.conversationsList()),
+  conversationsSearch: (query: string) => ask(() => commands.conversationsSearch(query)),
+  conversationOpen: (id: string) => ask(() => commands.conversationOpen(id)),
+  conversationRename: (id: string, title: string) =>
+    ask(() => commands.conversationRename(id, title)),
+  conversationDelete: (id: string) => ask(() => commands.conversationDelete(id)),
+  conversationRestore: (id: string) => ask(() => commands.conversationRestore(id)),
+  chatSend: (request: SendRequest) => ask(() => commands.chatSend(request)),
+  chatStop: (messageId: string) => ask(() => commands.chatStop(messageId)),
+  chatContinue: (messageId: string) => ask(() => commands.chatContinue(messageId)),
+  chatRegenerate: (messageId: string) => ask(() => commands.chatRegenerate(messageId)),
+  branchSelect: (messageId: string) => ask(() => commands.branchSelect(messageId)),
+  engineState: () => ask(() => commands.engineState()),
+  engineWarm: () => ask(() => commands.engineWarm()),
+  engineRestart: () => ask(() => commands.engineRestart()),
+  modelsList: () => ask(() => commands.modelsList()),
+  settingsGet: () => ask(() => commands.settingsGet()),
+  settingsSet: (settings: Settings) => ask(() => commands.settingsSet(settings)),
+  openExternal: (url: string) => ask(() => commands.openExternal(url)),
+  openFolder: (which: FolderKind) => ask(() => commands.openFolder(which)),
+};
+
+type Listener = (event: CoreEvent) => void;
+
+const listeners = new Set<Listener>();
+let channel: Channel<CoreEvent> | null = null;
+
+/** Hears every event of the core from now on; the returned function ends that. */
+export function onEvent(listener: Listener): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/** Opens the one events channel. Calling it again after a failure tries again. */
+export async function listen(): Promise<void> {
+  if (channel) return;
+  const opened = new Channel<CoreEvent>((event) => {
+    for (const listener of listeners) listener(event);
+  });
+  await ask(() => commands.eventsSubscribe(opened));
+  channel = opened;
+}

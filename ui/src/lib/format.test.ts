@@ -1,0 +1,49 @@
+import { expect, test } from "vitest";
+import { count, counted, duration, estimate, figures, size, speed } from "./format";
+
+test.each([
+  [0, "0"],
+  [0.01234, "0.0123"],
+  [0.5, "0.500"],
+  [9.996, "10.0"],
+  [23.44, "23.4"],
+  [99.96, "100"],
+  [412.4, "412"],
+  [1234, "1,230"],
+  [1_234_567, "1,230,000"],
+  [Number.NaN, "–"],
+])("three significant figures of %d", (value, expected) => {
+  expect(figures(value)).toBe(expected);
+});
+
+test("counts are exact and grouped", () => {
+  expect(count(12_345)).toBe("12,345");
+  expect(counted(1, "token")).toBe("1 token");
+  expect(counted(2048, "token")).toBe("2,048 tokens");
+});
+
+test.each([
+  [0, "0 ms"],
+  [0.4, "0.400 ms"],
+  [412.3, "412 ms"],
+  [999, "999 ms"],
+  [999.7, "1.00 s"],
+  [1234, "1.23 s"],
+  [59_940, "59.9 s"],
+  [59_960, "1 min"],
+  [125_000, "2 min 5 s"],
+])("a time of %d ms", (ms, expected) => {
+  expect(duration(ms)).toBe(expected);
+});
+
+test("estimates are coarse and never nothing", () => {
+  expect(estimate(80)).toBe("1 s");
+  expect(estimate(8_400)).toBe("8 s");
+  expect(estimate(150_000)).toBe("3 min");
+});
+
+test("sizes and speeds carry their units", () => {
+  expect(size(94)).toBe("94 MiB");
+  expect(size(4311)).toBe("4.21 GiB");
+  expect(speed(23.44)).toBe("23.4 tok/s");
+});

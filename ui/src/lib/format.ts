@@ -1,0 +1,68 @@
+// Every figure in the window is written by these functions: units always, digits grouped,
+// measures at three significant figures, counts exact.
+
+const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+
+/** A count, exact: `12345` is "12,345". */
+export function count(n: number): string {
+  return grouped.format(n);
+}
+
+/** A count with its noun: "1 token", "2,048 tokens". */
+export function counted(n: number, noun: string): string {
+  return `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
+}
+
+/** A measure at three significant figures: 23.4, 412, 1,230. */
+export function figures(value: number): string {
+  if (!Number.isFinite(value)) return "–";
+  if (value === 0) return "0";
+  const magnitude = Math.floor(Math.log10(Math.abs(value)));
+  // Rounding may carry into the next magnitude (9.996 is 10.0), so round first, then count places.
+  const step = 10 ** (magnitude - 2);
+  const rounded = Math.round(value / step) * step;
+  const places = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(rounded))));
+  return rounded.toLocaleString("en", {
+    minimumFractionDigits: places,
+    maximumFractionDigits: places,
+  });
+}
+
+/** A measured time: "412 ms", "1.23 s", "2 min 5 s". */
+export function duration(ms: number): string {
+  if (ms < 999.5) return `${ms < 1 ? figures(Math.max(ms, 0)) : grouped.format(ms)} ms`;
+  if (ms < 59_950) return `${figures(ms / 1000)} s`;
+  const seconds = Math.round(ms / 1000);
+  const rest = seconds % 60;
+  const minutes = Math.floor(seconds / 60);
+  return rest === 0 ? `${count(minutes)} min` : `${count(minutes)} min ${rest} s`;
+}
+
+/** A time still to come, in the coarse words of an estimate: "1 s", "about" is the caller's. */
+export function estimate(ms: number): string {
+  const seconds = Math.max(1, Math.round(ms / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  return `${count(minutes)} min`;
+}
+
+/** A size that was counted in MiB: "94 MiB", "4.21 GiB". */
+export function size(mib: number): string {
+  return mib < 1024 ? `${grouped.format(mib)} MiB` : `${figures(mib / 1024)} GiB`;
+}
+
+/** A speed: "23.4 tok/s". */
+export function speed(tokensPerSecond: number): string {
+  return `${figures(tokensPerSecond)} tok/s`;
+}
+
+/** A moment as the person's clock shows it, with the date: "23 Nov 2026, 16:40". */
+export function moment(ms: number): string {
+  return new Date(ms).toLocaleString("en-GB", {
+    day: "numeric",
+    month: "short",
+    year: "numeric",
+    hour: "2-digit",
+    minute: "2-digit",
+  });
+}
