@@ -1,6 +1,9 @@
 //! `ask`: one question, one answer, nothing stored.
 
-use std::io::{IsTerminal, Read};
+use std::{
+    io::{IsTerminal, Read},
+    path::Path,
+};
 
 use serde::Serialize;
 use serde_json::json;
@@ -133,37 +136,64 @@ pub(crate) fn summary(receipt: &Receipt) -> String {
 struct Report<'a> {
     text: &'a str,
     finish_reason: FinishReason,
-    usage: serde_json::Value,
-    timings: serde_json::Value,
-    model: serde_json::Value,
+    usage: Usage,
+    timings: Timings,
+    model: Used<'a>,
+}
+
+#[derive(Serialize)]
+struct Usage {
+    prompt_tokens: u32,
+    cached_tokens: u32,
+    completion_tokens: u32,
+}
+
+#[derive(Serialize)]
+struct Timings {
+    queue_ms: f64,
+    load_ms: f64,
+    ttft_ms: Option<f64>,
+    total_ms: f64,
+    prefill_tokens_per_second: Option<f64>,
+    decode_tokens_per_second: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Used<'a> {
+    name: &'a str,
+    path: &'a Path,
+    architecture: &'a str,
+    quantization: &'a str,
+    context_length: u32,
+    device: &'a str,
 }
 
 impl<'a> Report<'a> {
-    fn new(text: &'a str, receipt: &Receipt, model: &Model) -> Self {
+    fn new(text: &'a str, receipt: &'a Receipt, model: &'a Model) -> Self {
         Self {
             text,
             finish_reason: receipt.finish_reason,
-            usage: json!({
-                "prompt_tokens": receipt.prompt_tokens,
-                "cached_tokens": receipt.cached_tokens,
-                "completion_tokens": receipt.completion_tokens,
-            }),
-            timings: json!({
-                "queue_ms": receipt.queue_ms,
-                "load_ms": receipt.load_ms,
-                "ttft_ms": receipt.ttft_ms,
-                "total_ms": receipt.total_ms,
-                "prefill_tokens_per_second": receipt.prefill_tokens_per_second,
-                "decode_tokens_per_second": receipt.decode_tokens_per_second,
-            }),
-            model: json!({
-                "name": model.name,
-                "path": model.path,
-                "architecture": model.architecture,
-                "quantization": model.quantization,
-                "context_length": model.context_length,
-                "device": receipt.device,
-            }),
+            usage: Usage {
+                prompt_tokens: receipt.prompt_tokens,
+                cached_tokens: receipt.cached_tokens,
+                completion_tokens: receipt.completion_tokens,
+            },
+            timings: Timings {
+                queue_ms: receipt.queue_ms,
+                load_ms: receipt.load_ms,
+                ttft_ms: receipt.ttft_ms,
+                total_ms: receipt.total_ms,
+                prefill_tokens_per_second: receipt.prefill_tokens_per_second,
+                decode_tokens_per_second: receipt.decode_tokens_per_second,
+            },
+            model: Used {
+                name: &model.name,
+                path: &model.path,
+                architecture: &model.architecture,
+                quantization: &model.quantization,
+                context_length: model.context_length,
+                device: &receipt.device,
+            },
         }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) fn models(home: &Home, json: bool) -> Outcome {
     let width = models.iter().map(|model| model.name.chars().count()).max().unwrap_or_default();
     let mut lines = format!("{:width$}  {:>10}  {:8}  {:10}  {:>8}\n", "NAME", "SIZE", "WEIGHTS", "KIND", "CONTEXT");
     for model in models {
-        let size = format!("{:.0} MiB", model.size_mib);
+        let size = format!("{} MiB", model.size_mib);
         lines += &match model.problem {
             None => format!(
                 "{:width$}  {size:>10}  {:8}  {:10}  {:>8}\n",

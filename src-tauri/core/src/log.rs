@@ -26,6 +26,7 @@ pub fn init(home: &Home, verbose: bool) -> Option<WorkerGuard> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_filter(terminal);
+    let _ = home.create();
     let appender = RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
         .filename_prefix("tektra")

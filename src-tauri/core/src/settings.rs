@@ -21,9 +21,8 @@ pub enum Theme {
     Dark,
 }
 
-/// The settings; what is missing in the store has its default.
+/// The settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Type)]
-#[serde(default)]
 pub struct Settings {
     /// Light or dark.
     pub theme: Theme,
@@ -66,9 +65,14 @@ impl Settings {
 }
 
 impl Store {
-    /// The settings, or their defaults.
+    /// The settings; what is missing or unreadable in the store has its default.
     pub async fn settings(&self) -> Result<Settings> {
-        Ok(self.setting(NAME).await?.unwrap_or_default())
+        let stored: Option<serde_json::Map<_, _>> = self.setting(NAME).await?;
+        let mut settings = serde_json::to_value(Settings::default()).unwrap_or_default();
+        if let Some(settings) = settings.as_object_mut() {
+            settings.extend(stored.unwrap_or_default());
+        }
+        Ok(serde_json::from_value(settings).unwrap_or_default())
     }
 
     /// Stores the settings.

@@ -13,7 +13,7 @@ pub(crate) type Reply<T> = Result<T, ErrorReport>;
 
 /// All commands and their types.
 pub(crate) fn all() -> tauri_specta::Builder<tauri::Wry> {
-    tauri_specta::Builder::new().commands(tauri_specta::collect_commands![
+    tauri_specta::Builder::new().disable_serde_phases().commands(tauri_specta::collect_commands![
         startup::startup,
         startup::events_subscribe,
         startup::open_external,

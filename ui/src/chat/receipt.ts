@@ -23,10 +23,10 @@ export function receiptLine(receipt: Receipt): string[] {
 export function receiptDetails(receipt: Receipt): [name: string, value: string][] {
   const cached = receipt.cached_tokens > 0 ? `, ${count(receipt.cached_tokens)} from cache` : "";
   const rows: [string, string | null][] = [
-    ["Waited in line", duration(receipt.queue_ms)],
-    ["Loaded the model", receipt.load_ms > 0 ? duration(receipt.load_ms) : "Was in memory"],
+    ["Waited in line", duration(receipt.queue_ms ?? 0)],
+    ["Loaded the model", receipt.load_ms ? duration(receipt.load_ms) : "Was in memory"],
     ["First token", receipt.ttft_ms === null ? null : duration(receipt.ttft_ms)],
-    ["In all", duration(receipt.total_ms)],
+    ["In all", duration(receipt.total_ms ?? 0)],
     ["Reading", perSecond(receipt.prefill_tokens_per_second)],
     ["Writing", perSecond(receipt.decode_tokens_per_second)],
     ["Prompt", counted(receipt.prompt_tokens, "token") + cached],

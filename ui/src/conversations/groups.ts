@@ -12,7 +12,7 @@ export function byDay(conversations: ConversationSummary[], now: Date): Group[] 
   const week = startOfDay(now, 7);
   const groups = TITLES.map((title): Group => ({ title, conversations: [] }));
   for (const conversation of conversations) {
-    const at = conversation.updated_at_ms;
+    const at = conversation.updated_at_ms ?? 0;
     const index = at >= today ? 0 : at >= yesterday ? 1 : at >= week ? 2 : 3;
     groups[index]?.conversations.push(conversation);
   }

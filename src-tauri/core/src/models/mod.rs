@@ -47,8 +47,8 @@ pub struct ModelSummary {
     pub name: String,
     /// The file.
     pub path: String,
-    /// Size of the file in MiB.
-    pub size_mib: f64,
+    /// Size of the file in MiB, rounded up.
+    pub size_mib: u32,
     /// As the file names it; empty when it cannot be read.
     pub architecture: String,
     /// The type that holds most of the weights; empty when it cannot be read.
@@ -112,7 +112,7 @@ impl Model {
 
     /// The size in MiB, rounded up.
     pub fn size_mib(&self) -> u32 {
-        self.size_bytes.div_ceil(1024 * 1024) as u32
+        mib(self.size_bytes)
     }
 
     fn summary(path: &Path) -> ModelSummary {
@@ -124,13 +124,17 @@ impl Model {
         ModelSummary {
             name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
             path: path.display().to_string(),
-            size_mib: size_bytes as f64 / (1024.0 * 1024.0),
+            size_mib: mib(size_bytes),
             architecture: model.as_ref().map_or_else(String::new, |model| model.architecture.clone()),
             quantization: model.as_ref().map_or_else(String::new, |model| model.quantization.clone()),
             context_length: model.as_ref().map_or(0, |model| model.context_length),
             problem,
         }
     }
+}
+
+fn mib(bytes: u64) -> u32 {
+    bytes.div_ceil(1024 * 1024) as u32
 }
 
 /// Whether the engine can run what the header describes: the reason and what to do where not.
