@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use tektra_core::{CoreEvent, EngineOptions, EngineState, Error, ErrorCode, FinishReason, MessageStatus, SendRequest, Tektra};
-use tektra_tests::{Folder, PATIENCE, converse, executable, finished, gguf, is_running, scripted, send, texts, wait_for};
+use tektra_core::{
+    CoreEvent, EngineOptions, EngineState, Error, ErrorCode, FinishReason, MessageStatus, SendRequest, Tektra,
+};
+use tektra_tests::{
+    Folder, PATIENCE, converse, executable, finished, gguf, is_running, scripted, send, texts, wait_for,
+};
 use tokio::time::{sleep, timeout};
 
 #[tokio::test]
@@ -27,7 +31,10 @@ async fn an_answer_streams_and_is_there_after_reopening() {
     assert_eq!(message.status, MessageStatus::Complete);
     let receipt = message.receipt.clone().expect("a receipt");
     assert_eq!((receipt.prompt_tokens, receipt.completion_tokens), (7, 5));
-    assert_eq!((receipt.finish_reason, receipt.model.as_str(), receipt.device.as_str()), (FinishReason::Stop, "small", "a script"));
+    assert_eq!(
+        (receipt.finish_reason, receipt.model.as_str(), receipt.device.as_str()),
+        (FinishReason::Stop, "small", "a script")
+    );
     assert_eq!(receipt.prefill_tokens_per_second, Some(700.0), "7 tokens in 10 ms");
     assert_eq!(receipt.decode_tokens_per_second, Some(40.0), "4 further tokens in 100 ms");
     assert!(receipt.ttft_ms.is_some_and(|first| first <= receipt.total_ms));
@@ -143,7 +150,10 @@ async fn a_killed_engine_leaves_the_partial_answer_which_can_be_continued() {
     tektra.go_on(&message.id).await.unwrap();
     let message = finished(&mut events, &message.id).await;
     assert_eq!(message.status, MessageStatus::Complete);
-    assert!(message.text.starts_with("word1 word2") && message.text.ends_with(&format!(" [went on after {written} characters]")));
+    assert!(
+        message.text.starts_with("word1 word2")
+            && message.text.ends_with(&format!(" [went on after {written} characters]"))
+    );
     tektra.close().await;
 }
 
@@ -173,7 +183,10 @@ async fn the_engine_comes_back_by_itself_after_one_crash() {
     let tektra = folder.open().await;
     converse(&tektra, None, "crash after 1 words").await;
     let mut state = tektra.engine().state();
-    timeout(PATIENCE, state.wait_for(|state| matches!(state, EngineState::Ready { .. }))).await.expect("ready again").unwrap();
+    timeout(PATIENCE, state.wait_for(|state| matches!(state, EngineState::Ready { .. })))
+        .await
+        .expect("ready again")
+        .unwrap();
     tektra.close().await;
 }
 
@@ -232,7 +245,8 @@ async fn failures_say_what_happened_and_what_to_do() {
     };
     let small = Folder::with_model("small");
     check(&small, scripted(), "fail", ErrorCode::EngineFailed, "the script says so").await;
-    check(&small, scripted(), "overflow", ErrorCode::ContextOverflow, "9000 tokens long; the model can hold 8192").await;
+    check(&small, scripted(), "overflow", ErrorCode::ContextOverflow, "9000 tokens long; the model can hold 8192")
+        .await;
     let missing = EngineOptions { executable: "/nowhere/tektra-engine".into(), threads: None };
     check(&small, missing, "hello", ErrorCode::EngineMissing, "/nowhere/tektra-engine").await;
     let not_an_engine = EngineOptions { executable: "/bin/true".into(), threads: None };

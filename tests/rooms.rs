@@ -23,7 +23,8 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|ending| ["rs", "ts", "svelte"].iter().any(|known| ending == *known)) {
+            } else if path.extension().is_some_and(|ending| ["rs", "ts", "svelte"].iter().any(|known| ending == *known))
+            {
                 let text = fs::read_to_string(&path).expect("a source file");
                 found.push((path, text));
             }

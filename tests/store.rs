@@ -101,7 +101,11 @@ async fn a_data_folder_that_cannot_be_written_is_said_at_the_start() {
     fs::set_permissions(folder.0.path(), fs::Permissions::from_mode(0o700)).unwrap();
     match opened {
         Err(error) => assert_eq!(error.code(), ErrorCode::StoreReadOnly, "{error}"),
-        Ok(_) => assert_eq!(fs::metadata("/proc/self").map(|process| std::os::unix::fs::MetadataExt::uid(&process)).unwrap(), 0, "only root may write all the same"),
+        Ok(_) => assert_eq!(
+            fs::metadata("/proc/self").map(|process| std::os::unix::fs::MetadataExt::uid(&process)).unwrap(),
+            0,
+            "only root may write all the same"
+        ),
     }
 }
 

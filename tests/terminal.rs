@@ -1,1 +1,323 @@
 //! The terminal commands as a person or a script uses them: the black-box contract.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::process::ExitStatusExt,
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use tektra_tests::{Folder, gguf, is_running, stderr, stdout, terminal};
+
+fn run(command: &mut Command) -> Output {
+    command.output().expect("tektra-cli starts")
+}
+
+fn run_with_input(command: &mut Command, input: &[u8]) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    child.stdin.take().expect("a pipe").write_all(input).expect("it reads");
+    child.wait_with_output().expect("it ends")
+}
+
+fn interrupt(child: &Child) {
+    let done = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(done.success());
+}
+
+#[test]
+fn ask_streams_text_to_stdout_and_the_rest_to_stderr() {
+    let folder = Folder::with_model("small");
+    let output = run(terminal(&folder, "scripted-engine").args(["ask", "say 3 words"]));
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "word1 word2 word3\n"));
+    assert!(stderr(&output).contains("7 + 3 tokens · small"), "{}", stderr(&output));
+}
+
+#[test]
+fn ask_json_keeps_its_contract() {
+    let folder = Folder::with_model("small");
+    let output = run(terminal(&folder, "scripted-engine").args(["ask", "say 3 words", "--json"]));
+    let value: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("one JSON object and nothing else");
+    assert_eq!(value["text"], "word1 word2 word3");
+    assert_eq!(value["finish_reason"], "stop");
+    assert_eq!(value["usage"], serde_json::json!({"prompt_tokens": 7, "cached_tokens": 0, "completion_tokens": 3}));
+    for name in ["queue_ms", "load_ms", "ttft_ms", "total_ms", "prefill_tokens_per_second", "decode_tokens_per_second"]
+    {
+        assert!(value["timings"][name].is_number(), "{name}");
+    }
+    assert_eq!(value["model"]["name"], "small");
+    assert_eq!(value["model"]["device"], "a script");
+    assert_eq!(value["model"]["context_length"], 2048);
+    for name in ["path", "architecture", "quantization"] {
+        assert!(value["model"][name].is_string(), "{name}");
+    }
+}
+
+#[test]
+fn ask_takes_its_options_and_its_prompt_from_a_pipe() {
+    let folder = Folder::with_model("small");
+    let output = run(terminal(&folder, "scripted-engine").args(["ask", "hello", "--system", "Be brief."]));
+    assert_eq!(stdout(&output), "system: Be brief. | user: hello\n");
+    let output = run(terminal(&folder, "scripted-engine").args(["ask", "say 9 words", "--max-tokens", "2", "--json"]));
+    let value: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    assert_eq!((value["text"].as_str(), value["finish_reason"].as_str()), (Some("word1 word2"), Some("length")));
+    let output = run_with_input(terminal(&folder, "scripted-engine").arg("ask"), b"say 1 words");
+    assert_eq!(stdout(&output), "word1\n");
+    let path = folder.add_model("other", &gguf("qwen2", &[]));
+    let output = run(terminal(&folder, "scripted-engine").args(["ask", "say 1 words", "--json", "--model"]).arg(path));
+    let value: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    assert_eq!(value["model"]["architecture"], "qwen2");
+}
+
+#[test]
+fn wrong_usage_and_wrong_input_exit_with_2() {
+    let folder = Folder::with_model("small");
+    for arguments in [
+        vec!["frobnicate"],
+        vec!["ask", "hi", "--max-tokens", "0"],
+        vec!["ask", "hi", "--max-tokens", "many"],
+        vec!["ask", "hi", "--temperature", "3"],
+        vec!["ask", "hi", "--temperature", "NaN"],
+        vec!["ask", ""],
+        vec!["ask", "   "],
+        vec!["ask", "overflow"],
+        vec!["chat", "--conversation", "no-such-id"],
+    ] {
+        let output = run(terminal(&folder, "scripted-engine").args(&arguments));
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+        assert!(!stderr(&output).is_empty() && stdout(&output).is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_model_that_cannot_be_used_exits_with_3_and_says_what_to_do() {
+    let check = |folder: &Folder, model: Option<&str>, words: &[&str]| {
+        let mut command = terminal(folder, "scripted-engine");
+        command.args(["ask", "hi"]);
+        if let Some(model) = model {
+            command.args(["--model", model]);
+        }
+        let output = run(&mut command);
+        assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+        for word in words {
+            assert!(stderr(&output).contains(word), "{word}: {}", stderr(&output));
+        }
+    };
+    let folder = Folder::with_model("small");
+    fs::write(folder.0.path().join("diary.gguf"), "Dear diary").unwrap();
+    let diary = folder.0.path().join("diary.gguf").display().to_string();
+    check(&Folder::new(), None, &["There is no model in", "Put a GGUF file"]);
+    check(&folder, Some("gpt-9"), &["no model named \"gpt-9\"", "small"]);
+    check(&folder, Some(&diary), &["is not a GGUF file", "Choose"]);
+    check(&Folder::with_model("refuses"), None, &["it does not want to"]);
+    let strange = Folder::new();
+    strange.add_model("strange", &gguf("mamba", &[]));
+    check(&strange, None, &["architecture \"mamba\"", "Choose another model"]);
+    let short = Folder::new();
+    let whole = gguf("llama", &[]);
+    short.add_model("short", &whole[..whole.len() - 8]);
+    check(&short, None, &["cut short", "Download it again"]);
+}
+
+#[test]
+fn an_engine_that_fails_exits_with_4_and_keeps_what_was_said() {
+    let folder = Folder::with_model("small");
+    let output = run(terminal(&folder, "scripted-engine").args(["ask", "crash after 2 words"]));
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(4), "word1 word2\n"));
+    let output = run(terminal(&folder, "scripted-engine").args(["ask", "fail", "--json"]));
+    assert_eq!(output.status.code(), Some(4));
+    let value: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON also when it fails");
+    assert_eq!(value["error"]["code"], "engine_failed");
+    let output = run(terminal(&folder, "scripted-engine").args(["ask", "hi"]).env("TEKTRA_ENGINE", "/nowhere"));
+    assert_eq!(output.status.code(), Some(4));
+    assert!(stderr(&output).contains("/nowhere"));
+}
+
+#[test]
+fn ctrl_c_ends_ask_with_130_and_leaves_no_engine() {
+    let folder = Folder::with_model("small");
+    let mut child = terminal(&folder, "scripted-engine")
+        .args(["ask", "say 10000 words every 5 ms"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut first = [0; 5];
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut first).expect("an answer begins");
+    let engine = engine_of(child.id());
+    interrupt(&child);
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert!(!is_running(engine));
+}
+
+#[test]
+fn a_killed_terminal_leaves_no_engine() {
+    let folder = Folder::with_model("small");
+    let mut child = terminal(&folder, "scripted-engine")
+        .args(["ask", "say 10000 words every 5 ms"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut [0; 5]).expect("an answer begins");
+    let engine = engine_of(child.id());
+    child.kill().expect("it is killed");
+    assert_eq!(child.wait().expect("it ends").signal(), Some(9));
+    for _ in 0..100 {
+        if !is_running(engine) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("the engine {engine} outlives its core");
+}
+
+/// The engine that the process `parent` has started.
+fn engine_of(parent: u32) -> u32 {
+    let children = fs::read_dir(format!("/proc/{parent}/task")).expect("its threads").flatten().flat_map(|task| {
+        let list = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()
+    });
+    children.last().expect("an engine")
+}
+
+#[test]
+fn a_closed_pipe_ends_ask_quietly() {
+    let folder = Folder::with_model("small");
+    let mut child = terminal(&folder, "scripted-engine")
+        .args(["ask", "say 10000 words every 1 ms"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn chat_reads_a_pipe_answers_in_order_and_stores() {
+    let folder = Folder::with_model("small");
+    let output = run_with_input(
+        terminal(&folder, "scripted-engine").arg("chat"),
+        b"say 2 words\n\nAnd?\n/new\nsay 1 words\n/unknown\n/quit\nnever sent\n",
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "word1 word2\nuser: say 2 words | assistant: word1 word2 | user: And?\nword1\n");
+    assert!(stderr(&output).contains("/unknown is not known"));
+
+    let output = run(terminal(&folder, "scripted-engine").args(["conversations", "list", "--json"]));
+    let list: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let titles: Vec<_> =
+        list.as_array().expect("an array").iter().map(|line| line["title"].as_str().unwrap()).collect();
+    assert_eq!(titles, ["say 1 words", "say 2 words"], "the latest first");
+    let id = list[1]["id"].as_str().expect("an id");
+    let output = run_with_input(terminal(&folder, "scripted-engine").args(["chat", "--conversation", id]), b"More\n");
+    assert!(stdout(&output).starts_with("user: say 2 words | "), "{}", stdout(&output));
+}
+
+#[test]
+fn chat_stop_ends_the_answer_in_progress() {
+    let folder = Folder::with_model("small");
+    let mut child = terminal(&folder, "scripted-engine")
+        .arg("chat")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut input = child.stdin.take().expect("a pipe");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    input.write_all(b"say 10000 words every 5 ms\n").unwrap();
+    output.read_exact(&mut [0; 5]).expect("an answer begins");
+    input.write_all(b"/stop\nsay 1 words\n").unwrap();
+    let mut stopped = String::new();
+    output.read_line(&mut stopped).unwrap();
+    assert!(!stopped.contains("word9999"));
+    let mut next = String::new();
+    output.read_line(&mut next).unwrap();
+    assert_eq!(next, "word1\n");
+    drop(input);
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn chat_ctrl_c_stops_the_answer_and_twice_leaves() {
+    let folder = Folder::with_model("small");
+    let mut child = terminal(&folder, "scripted-engine")
+        .arg("chat")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut input = child.stdin.take().expect("a pipe");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    input.write_all(b"say 10000 words every 5 ms\n").unwrap();
+    output.read_exact(&mut [0; 5]).expect("an answer begins");
+    interrupt(&child);
+    output.read_line(&mut String::new()).expect("the answer ends");
+    input.write_all(b"say 1 words\n").unwrap();
+    let mut next = String::new();
+    output.read_line(&mut next).unwrap();
+    assert_eq!(next, "word1\n", "after one Ctrl+C the conversation goes on");
+    std::thread::sleep(Duration::from_millis(2100));
+    interrupt(&child);
+    std::thread::sleep(Duration::from_millis(200));
+    interrupt(&child);
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+}
+
+#[test]
+fn invalid_utf8_in_a_pipe_is_replaced_and_said() {
+    let folder = Folder::with_model("small");
+    for command in ["ask", "chat"] {
+        let output = run_with_input(terminal(&folder, "scripted-engine").arg(command), b"caf\xe9 please\n");
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(stdout(&output).trim_end(), "user: caf\u{fffd} please", "{command}");
+        assert!(stderr(&output).contains("not valid UTF-8"), "{command}");
+    }
+}
+
+#[test]
+fn a_script_notices_a_failed_answer_in_chat() {
+    let folder = Folder::with_model("small");
+    let output = run_with_input(terminal(&folder, "scripted-engine").arg("chat"), b"fail\n");
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+    let output = run_with_input(terminal(&Folder::new(), "scripted-engine").arg("chat"), b"hello\n");
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+}
+
+#[test]
+fn lists_are_empty_arrays_before_anything_is_there() {
+    let folder = Folder::new();
+    for list in ["models", "conversations"] {
+        let output = run(terminal(&folder, "scripted-engine").args([list, "list", "--json"]));
+        assert_eq!((output.status.code(), stdout(&output).trim()), (Some(0), "[]"));
+    }
+}
+
+#[test]
+fn models_list_shows_problems() {
+    let folder = Folder::with_model("small");
+    folder.add_model("broken", b"nothing");
+    let output = run(terminal(&folder, "scripted-engine").args(["models", "list", "--json"]));
+    let list: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    assert_eq!(
+        (list[0]["name"].as_str(), list[0]["problem"]["code"].as_str()),
+        (Some("broken"), Some("model_unusable"))
+    );
+    assert!(list[1]["problem"].is_null());
+    let output = run(terminal(&folder, "scripted-engine").args(["models", "list"]));
+    assert!(stdout(&output).contains("is not a GGUF file") && stdout(&output).contains("2048"));
+}
+
+#[test]
+fn the_log_has_no_word_of_the_conversation() {
+    let folder = Folder::with_model("small");
+    let output = run_with_input(terminal(&folder, "scripted-engine").arg("chat"), b"my secret is pumpernickel\n");
+    assert!(stdout(&output).contains("pumpernickel"));
+    let mut logs = String::new();
+    for entry in fs::read_dir(folder.home().logs()).expect("a logs folder").flatten() {
+        logs += &fs::read_to_string(entry.path()).unwrap();
+    }
+    assert!(logs.contains("answer ended"), "the log says what was done: {logs}");
+    assert!(!logs.contains("pumpernickel"));
+}

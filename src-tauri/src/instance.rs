@@ -3,9 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use interprocess::local_socket::{
-    GenericNamespaced, ListenerOptions, Stream, ToNsName,
-    tokio::prelude::*,
-    traits::Stream as _,
+    GenericNamespaced, ListenerOptions, Stream, ToNsName, tokio::prelude::*, traits::Stream as _,
 };
 use tauri::{AppHandle, Manager};
 use tektra_core::Home;

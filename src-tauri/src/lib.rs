@@ -66,7 +66,9 @@ fn open_window(app: &tauri::AppHandle) -> tauri::Result<()> {
         .inner_size(config.width, config.height)
         .min_inner_size(config.min_width.unwrap_or_default(), config.min_height.unwrap_or_default())
         // An answer may contain any link: the window itself never leaves its own page.
-        .on_navigation(|url| matches!(url.scheme(), "tauri") || matches!(url.host_str(), Some("tauri.localhost" | "localhost")))
+        .on_navigation(|url| {
+            matches!(url.scheme(), "tauri") || matches!(url.host_str(), Some("tauri.localhost" | "localhost"))
+        })
         .on_new_window(|_, _| NewWindowResponse::Deny)
         .build()?;
     Ok(())

@@ -30,7 +30,12 @@ async fn main() {
         }
     });
     let version = if launch.socket.is_empty() { 0 } else { PROTOCOL_VERSION };
-    let hello = Hello { protocol_version: version, token: launch.token, pid: std::process::id(), engine_version: "scripted".into() };
+    let hello = Hello {
+        protocol_version: version,
+        token: launch.token,
+        pid: std::process::id(),
+        engine_version: "scripted".into(),
+    };
     let _ = out.send(Reply::Hello(hello));
     let mut cancels: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
     while let Some(Ok(request)) = requests.next().await {
@@ -65,10 +70,20 @@ async fn act(request: GenerateRequest, mut cancelled: oneshot::Receiver<()>, out
     let end = |reason, tokens| Reply::Finished {
         id,
         reason,
-        usage: Usage { prompt_tokens: 7, cached_tokens: 0, completion_tokens: tokens, prefill_ms: Some(10.0), decode_ms: 100.0 },
+        usage: Usage {
+            prompt_tokens: 7,
+            cached_tokens: 0,
+            completion_tokens: tokens,
+            prefill_ms: Some(10.0),
+            decode_ms: 100.0,
+        },
     };
     if let Some(begun) = &request.continue_from {
-        let _ = out.send(Reply::Delta { id, text: format!(" [went on after {} characters]", begun.chars().count()), completion_tokens: 5 });
+        let _ = out.send(Reply::Delta {
+            id,
+            text: format!(" [went on after {} characters]", begun.chars().count()),
+            completion_tokens: 5,
+        });
         let _ = out.send(end(FinishReason::Stop, 5));
     } else if told.starts_with("say") || told.starts_with("crash") {
         for word in 1..=words.min(request.max_tokens) {

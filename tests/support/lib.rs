@@ -71,10 +71,8 @@ pub fn executable(name: &str) -> PathBuf {
 
 /// The starter model, fetched by `make setup`.
 pub fn starter_model() -> PathBuf {
-    let home = std::env::var_os("TEKTRA_STARTER_FOLDER").map_or_else(
-        || Home::find().expect("a data folder").models(),
-        PathBuf::from,
-    );
+    let home = std::env::var_os("TEKTRA_STARTER_FOLDER")
+        .map_or_else(|| Home::find().expect("a data folder").models(), PathBuf::from);
     let path = home.join("SmolLM2-135M-Instruct.Q4_1.gguf");
     assert!(path.is_file(), "{} is missing: run `make setup` first", path.display());
     path
@@ -85,7 +83,8 @@ pub fn folder_with_starter() -> Folder {
     let folder = Folder::new();
     fs::create_dir_all(folder.home().models()).expect("a models folder");
     let model = starter_model();
-    std::os::unix::fs::symlink(&model, folder.home().models().join(model.file_name().expect("a name"))).expect("a link");
+    std::os::unix::fs::symlink(&model, folder.home().models().join(model.file_name().expect("a name")))
+        .expect("a link");
     folder
 }
 
@@ -137,12 +136,16 @@ pub fn gguf(architecture: &str, without: &[&str]) -> Vec<u8> {
 
 /// Sends `text` in `conversation` (a new one when absent).
 pub async fn send(tektra: &Tektra, conversation: Option<&str>, text: &str) -> Started {
-    let request = SendRequest { conversation_id: conversation.map(Into::into), text: text.into(), ..SendRequest::default() };
+    let request =
+        SendRequest { conversation_id: conversation.map(Into::into), text: text.into(), ..SendRequest::default() };
     tektra.send(request).await.expect("the message is accepted")
 }
 
 /// Waits for the first event that `wanted` turns into something.
-pub async fn wait_for<T>(events: &mut broadcast::Receiver<CoreEvent>, mut wanted: impl FnMut(CoreEvent) -> Option<T>) -> T {
+pub async fn wait_for<T>(
+    events: &mut broadcast::Receiver<CoreEvent>,
+    mut wanted: impl FnMut(CoreEvent) -> Option<T>,
+) -> T {
     timeout(PATIENCE, async {
         loop {
             if let Some(found) = wanted(events.recv().await.expect("events go on")) {

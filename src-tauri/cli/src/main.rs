@@ -41,7 +41,9 @@ enum Command {
         json: bool,
     },
     /// Converse; stored like the window's conversations. Reads a pipe too: each line is a message
-    #[command(after_help = "In the conversation: /stop ends the answer, /new begins another conversation, /quit leaves.\nCtrl+C stops the answer; pressed again, it leaves.")]
+    #[command(
+        after_help = "In the conversation: /stop ends the answer, /new begins another conversation, /quit leaves.\nCtrl+C stops the answer; pressed again, it leaves."
+    )]
     Chat {
         #[command(flatten)]
         choice: Choice,

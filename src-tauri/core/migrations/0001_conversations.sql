@@ -38,6 +38,9 @@ CREATE INDEX message_streaming ON message (writer) WHERE status = 'streaming';
 
 CREATE VIRTUAL TABLE message_text USING fts5 (text, content = 'message', content_rowid = 'number', tokenize = 'unicode61 remove_diacritics 2');
 
+-- What a person deletes leaves the index at once, not with some later merge.
+INSERT INTO message_text (message_text, rank) VALUES ('secure-delete', 1);
+
 -- An answer enters the index when it is over, not with each piece.
 CREATE TRIGGER message_indexed_on_insert AFTER INSERT ON message WHEN new.status <> 'streaming' BEGIN
     INSERT INTO message_text (rowid, text) VALUES (new.number, new.text);

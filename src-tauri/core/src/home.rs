@@ -22,9 +22,11 @@ impl Home {
                 what: format!("TEKTRA_HOME is not a usable path: {error}."),
             })?));
         }
-        directories::ProjectDirs::from("", "", "tektra").map(|folders| Self(folders.data_dir().into())).ok_or_else(|| {
-            Error::InvalidInput { what: "No home folder is known for this user: set TEKTRA_HOME to a folder.".into() }
-        })
+        directories::ProjectDirs::from("", "", "tektra").map(|folders| Self(folders.data_dir().into())).ok_or_else(
+            || Error::InvalidInput {
+                what: "No home folder is known for this user: set TEKTRA_HOME to a folder.".into(),
+            },
+        )
     }
 
     /// A data folder at `folder`.

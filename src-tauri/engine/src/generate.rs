@@ -151,11 +151,8 @@ async fn send(
     let engine = |reason: String| Failure::Engine { reason };
     let (response, chunks) = mpsc::channel(1);
     let continued = request.continue_from.is_some();
-    let message = if continued {
-        RequestMessage::CompletionTokens(prompt)
-    } else {
-        messages(&request.messages).take_messages()
-    };
+    let message =
+        if continued { RequestMessage::CompletionTokens(prompt) } else { messages(&request.messages).take_messages() };
     let sampling = if request.temperature == 0.0 {
         SamplingParams::deterministic()
     } else {

@@ -11,7 +11,7 @@ mod frame;
 
 use serde::{Deserialize, Serialize};
 
-pub use frame::{Frames, FrameError, MAX_FRAME_BYTES, connect, listen, split, Listener, Reader, Writer};
+pub use frame::{FrameError, Frames, Listener, MAX_FRAME_BYTES, Reader, Writer, connect, listen, split};
 
 /// The protocol's version. Raised by every change that an older peer would not understand.
 pub const PROTOCOL_VERSION: u32 = 1;

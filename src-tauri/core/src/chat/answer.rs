@@ -41,7 +41,12 @@ impl Tektra {
         .await;
     }
 
-    async fn produce(&self, message: &Message, pieces: mpsc::UnboundedSender<Piece>, stop: watch::Receiver<bool>) -> Answer {
+    async fn produce(
+        &self,
+        message: &Message,
+        pieces: mpsc::UnboundedSender<Piece>,
+        stop: watch::Receiver<bool>,
+    ) -> Answer {
         let settings = self.effective_settings().await?;
         let model = self.model(&settings)?;
         let mut turns = Vec::new();
@@ -93,7 +98,9 @@ impl Tektra {
     async fn finish(&self, mut message: Message, answer: Answer) {
         let text = self.live().lock().get(&message.id).map(|writing| writing.text.clone()).unwrap_or_default();
         let (status, error, receipt) = match answer {
-            Ok(receipt) if receipt.finish_reason == FinishReason::Cancelled => (MessageStatus::Stopped, None, Some(receipt)),
+            Ok(receipt) if receipt.finish_reason == FinishReason::Cancelled => {
+                (MessageStatus::Stopped, None, Some(receipt))
+            }
             Ok(receipt) => (MessageStatus::Complete, None, Some(receipt)),
             // What was written before a crash is worth continuing; with nothing written, the reason is all there is.
             Err(error) if error.code() == ErrorCode::EngineCrashed && !text.is_empty() => {

@@ -73,7 +73,9 @@ impl Tektra {
             return Err(Error::EmptyPrompt);
         }
         if request.text.len() > MAX_MESSAGE_BYTES {
-            return Err(Error::InvalidInput { what: "The message is larger than 16 MiB; no model can hold it.".into() });
+            return Err(Error::InvalidInput {
+                what: "The message is larger than 16 MiB; no model can hold it.".into(),
+            });
         }
         let turned = self
             .store()

@@ -238,7 +238,8 @@ impl Engine {
     /// The process with `model` loaded, and whether it had to be loaded for this.
     async fn ensure(&self, model: &Model) -> Result<(Arc<Process>, bool)> {
         let mut slot = self.0.process.lock().await;
-        if let Some(process) = slot.as_ref().filter(|process| process.how_ended().is_none() && process.model == *model) {
+        if let Some(process) = slot.as_ref().filter(|process| process.how_ended().is_none() && process.model == *model)
+        {
             return Ok((process.clone(), false));
         }
         if let Some(other) = slot.take() {
@@ -317,8 +318,8 @@ impl Receipt {
         self.completion_tokens = usage.completion_tokens;
         let computed = usage.prompt_tokens.saturating_sub(usage.cached_tokens);
         self.prefill_tokens_per_second = usage.prefill_ms.map(|time_ms| f64::from(computed) / time_ms.max(0.001) * 1e3);
-        self.decode_tokens_per_second =
-            (usage.completion_tokens > 1).then(|| f64::from(usage.completion_tokens - 1) / usage.decode_ms.max(0.001) * 1e3);
+        self.decode_tokens_per_second = (usage.completion_tokens > 1)
+            .then(|| f64::from(usage.completion_tokens - 1) / usage.decode_ms.max(0.001) * 1e3);
     }
 }
 

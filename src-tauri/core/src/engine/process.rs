@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use tektra_protocol::{Hello, Launch, LoadRequest, Loaded, PROTOCOL_VERSION, Reader, Reply, Request, Writer, listen, split};
+use tektra_protocol::{
+    Hello, Launch, LoadRequest, Loaded, PROTOCOL_VERSION, Reader, Reply, Request, Writer, listen, split,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStdin, Command},
@@ -67,17 +69,21 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts the executable and waits for its hello, then calls `loading` and loads `model`.
-    pub(super) async fn start(options: &EngineOptions, home: &Home, model: &Model, loading: impl FnOnce()) -> Result<Self> {
+    pub(super) async fn start(
+        options: &EngineOptions,
+        home: &Home,
+        model: &Model,
+        loading: impl FnOnce(),
+    ) -> Result<Self> {
         if !options.executable.is_file() {
             return Err(Error::EngineMissing { path: options.executable.clone() });
         }
         let failed = |reason: String| Error::EngineFailed { reason };
         // Two ids of 122 random bits each: nobody can guess the socket, nor the token.
-        let launch = Launch {
-            socket: format!("tektra-{}", uuid::Uuid::new_v4()),
-            token: uuid::Uuid::new_v4().to_string(),
-        };
-        let listener = listen(&launch.socket).map_err(|error| failed(format!("no local socket can be made ({error})")))?;
+        let launch =
+            Launch { socket: format!("tektra-{}", uuid::Uuid::new_v4()), token: uuid::Uuid::new_v4().to_string() };
+        let listener =
+            listen(&launch.socket).map_err(|error| failed(format!("no local socket can be made ({error})")))?;
         let mut child = spawn(options, home).map_err(|error| failed(format!("it does not start ({error})")))?;
         let pid = child.id().unwrap_or_default();
         let last_words = read_errors(&mut child);
@@ -92,7 +98,9 @@ impl Process {
                 let (mut replies, requests) = split::<Reply, Request>(stream);
                 // Whoever does not know the token is a stranger: the real engine is still to come.
                 match replies.next().await {
-                    Some(Ok(Reply::Hello(hello))) if hello.token == launch.token => return Ok::<_, Error>((hello, replies, requests)),
+                    Some(Ok(Reply::Hello(hello))) if hello.token == launch.token => {
+                        return Ok::<_, Error>((hello, replies, requests));
+                    }
                     _ => tracing::warn!("a stranger connected to the engine's socket"),
                 }
             }

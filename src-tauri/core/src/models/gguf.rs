@@ -144,9 +144,10 @@ fn type_name(kind: u32) -> Option<&'static str> {
 
 /// An unknown type counts nothing: it is refused elsewhere, with its reason.
 fn tensor_bytes(kind: u32, elements: u64) -> u64 {
-    TENSOR_TYPES.iter().find(|known| known.0 == kind).map_or(0, |&(_, _, per_block, block_bytes)| {
-        elements.div_ceil(per_block).saturating_mul(block_bytes)
-    })
+    TENSOR_TYPES
+        .iter()
+        .find(|known| known.0 == kind)
+        .map_or(0, |&(_, _, per_block, block_bytes)| elements.div_ceil(per_block).saturating_mul(block_bytes))
 }
 
 /// No name or template is longer; a damaged length could otherwise ask for the whole file's size in memory.

@@ -21,7 +21,8 @@ const DEPTH: usize = 3;
 const ARCHITECTURES: [&str; 7] = ["llama", "mistral3", "phi2", "phi3", "starcoder2", "qwen2", "qwen3"];
 
 /// Metadata without which mistral.rs panics or refuses, each below the architecture's prefix.
-const NEEDED: [&str; 5] = ["attention.head_count", "attention.head_count_kv", "block_count", "embedding_length", "context_length"];
+const NEEDED: [&str; 5] =
+    ["attention.head_count", "attention.head_count_kv", "block_count", "embedding_length", "context_length"];
 
 /// A model that can be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,10 +66,14 @@ impl Model {
     /// # Errors
     /// [`Error::ModelNotFound`] or [`Error::ModelUnusable`].
     pub fn open(path: &Path) -> Result<Self> {
-        let name = path.file_stem().map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned());
-        let unusable = |reason: String, hint: &str| Error::ModelUnusable { name: name.clone(), reason, hint: hint.into() };
+        let name =
+            path.file_stem().map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned());
+        let unusable =
+            |reason: String, hint: &str| Error::ModelUnusable { name: name.clone(), reason, hint: hint.into() };
         let unreadable = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::ModelNotFound { name: path.display().to_string(), known: Vec::new() },
+            std::io::ErrorKind::NotFound => {
+                Error::ModelNotFound { name: path.display().to_string(), known: Vec::new() }
+            }
             _ => unusable(format!("the file cannot be read ({error})."), "Check its permissions."),
         };
         let file = File::open(path).map_err(unreadable)?;
@@ -146,7 +151,10 @@ fn judge(header: &Header) -> Result<(), (String, &'static str)> {
     }
     if !ARCHITECTURES.contains(&architecture.as_str()) {
         return Err((
-            format!("its architecture \"{architecture}\" is not one that the engine runs ({}).", ARCHITECTURES.join(", ")),
+            format!(
+                "its architecture \"{architecture}\" is not one that the engine runs ({}).",
+                ARCHITECTURES.join(", ")
+            ),
             OTHER,
         ));
     }
@@ -172,7 +180,10 @@ fn judge(header: &Header) -> Result<(), (String, &'static str)> {
         return Err(("its tokenizer names no end token.".into(), OTHER));
     }
     if header.text("tokenizer.chat_template").is_none() {
-        return Err(("it has no chat template, so it was not made to converse.".into(), "Choose an \"instruct\" or \"chat\" model."));
+        return Err((
+            "it has no chat template, so it was not made to converse.".into(),
+            "Choose an \"instruct\" or \"chat\" model.",
+        ));
     }
     Ok(())
 }

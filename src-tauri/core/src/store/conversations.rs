@@ -81,14 +81,17 @@ impl Store {
             return self.conversations().await;
         }
         // Quoted, a word is only ever a word: FTS5's operators cannot be reached from the search field.
-        let matching = words.iter().map(|word| format!("\"{}\"", word.replace('"', "\"\""))).collect::<Vec<_>>().join(" ") + "*";
+        let matching =
+            words.iter().map(|word| format!("\"{}\"", word.replace('"', "\"\""))).collect::<Vec<_>>().join(" ") + "*";
         let title = format!("%{}%", query.trim().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
         let rows: Vec<SummaryRow> = sqlx::query_as(
-            "WITH hit AS (
-                 SELECT m.conversation_id AS id, min(message_text.rank) AS best,
-                        snippet(message_text, 0, '', '', ' … ', 16) AS snippet
-                 FROM message_text JOIN message m ON m.number = message_text.rowid
-                 WHERE message_text MATCH ?1 GROUP BY m.conversation_id)
+            // Materialized, because snippet() works only where nothing is grouped.
+            "WITH found AS MATERIALIZED (
+                 SELECT rowid AS number, rank, snippet(message_text, 0, '', '', ' … ', 16) AS snippet
+                 FROM message_text WHERE message_text MATCH ?1),
+             hit AS (
+                 SELECT m.conversation_id AS id, min(found.rank) AS best, found.snippet
+                 FROM found JOIN message m ON m.number = found.number GROUP BY m.conversation_id)
              SELECT c.id, c.title, c.updated_at, coalesce(hit.snippet, '') AS snippet,
                     EXISTS (SELECT 1 FROM message s WHERE s.conversation_id = c.id AND s.status = 'streaming') AS streaming
              FROM conversation c LEFT JOIN hit ON hit.id = c.id
@@ -160,7 +163,10 @@ impl Store {
 
     /// Brings a deleted conversation back.
     pub async fn restore(&self, id: &str) -> Result<()> {
-        let done = sqlx::query("UPDATE conversation SET deleted_at = NULL WHERE id = ?").bind(id).execute(&self.writer).await?;
+        let done = sqlx::query("UPDATE conversation SET deleted_at = NULL WHERE id = ?")
+            .bind(id)
+            .execute(&self.writer)
+            .await?;
         found(done.rows_affected())
     }
 

@@ -78,7 +78,8 @@ impl FromRow<'_, SqliteRow> for Message {
     }
 }
 
-const COLUMNS: &str = "m.id, m.conversation_id, m.parent_id, m.role, m.text, m.status, m.error, m.receipt, m.created_at,
+const COLUMNS: &str =
+    "m.id, m.conversation_id, m.parent_id, m.role, m.text, m.status, m.error, m.receipt, m.created_at,
     (SELECT json_group_array(s.id) FROM (SELECT id FROM message
         WHERE conversation_id = m.conversation_id AND parent_id IS m.parent_id ORDER BY number) s) AS siblings";
 
@@ -157,7 +158,8 @@ impl Store {
             }
         };
         let user = insert(&mut transaction, &conversation_id, parent_id.as_deref(), Speaker::User, text, None).await?;
-        let answer = insert(&mut transaction, &conversation_id, Some(&user), Speaker::Assistant, "", Some(writer)).await?;
+        let answer =
+            insert(&mut transaction, &conversation_id, Some(&user), Speaker::Assistant, "", Some(writer)).await?;
         show(&mut transaction, &conversation_id, &answer).await?;
         transaction.commit().await?;
         Ok(Turned { conversation_id, user_message: Some(user), answer })

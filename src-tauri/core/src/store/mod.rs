@@ -92,8 +92,9 @@ fn check_writable(folder: &Path, database: &Path) -> Result<()> {
 
 async fn migrate(writer: &SqlitePool, home: &Home) -> Result<()> {
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-    let table: Option<String> =
-        sqlx::query_scalar("SELECT name FROM sqlite_master WHERE name = '_sqlx_migrations'").fetch_optional(writer).await?;
+    let table: Option<String> = sqlx::query_scalar("SELECT name FROM sqlite_master WHERE name = '_sqlx_migrations'")
+        .fetch_optional(writer)
+        .await?;
     if table.is_some() {
         let found: i64 =
             sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations").fetch_one(writer).await?;
@@ -105,7 +106,9 @@ async fn migrate(writer: &SqlitePool, home: &Home) -> Result<()> {
         }
     }
     MIGRATIONS.run(writer).await.map_err(|error| match error {
-        sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => error.into(),
+        sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => {
+            error.into()
+        }
         other => Error::StoreFailed { reason: other.to_string() },
     })
 }

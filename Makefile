@@ -1,0 +1,68 @@
+# `make run` and `make test` set up everything that is missing; the rest is for people who work on Tektra.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)/release
+# Two groups, so that nothing of mistral.rs is compiled for the window, nor compiled twice because features were unified.
+SHELL_CRATES := --release --workspace --exclude tektra-engine
+ENGINE_CRATE := --release -p tektra-engine
+PAGE_SOURCES := $(shell find ui/src -type f 2>/dev/null) ui/index.html ui/vite.config.ts ui/package-lock.json
+
+.PHONY: run test setup prepare build check lint deny test-rust test-engine test-page test-window bindings format screenshots measure clean
+
+run: prepare ## Set up, build, open the window; without a display: a terminal chat
+	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then exec $(TARGET)/tektra; else exec $(TARGET)/tektra-cli chat; fi
+
+test: ## Set up, then run every check and test
+	@bash .ci/run
+
+setup: ## Bring what is missing: system packages, npm packages, the starter model
+	@scripts/setup.sh
+
+prepare: setup build
+
+build: ui/dist/index.html ## Build the window, the terminal and the engine
+	@cargo build --quiet $(SHELL_CRATES)
+	@cargo build --quiet $(ENGINE_CRATE)
+
+ui/dist/index.html: $(PAGE_SOURCES)
+	@cd ui && npm run --silent build -- --logLevel warn
+	@touch $@
+
+check: lint deny ## Formatting, lints, types, licences
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --quiet $(SHELL_CRATES) --all-targets -- -D warnings
+	cargo clippy --quiet $(ENGINE_CRATE) -- -D warnings
+	cd ui && npm run --silent check && npm run --silent format:check
+
+deny:
+	@scripts/deny.sh
+
+test-rust: build ## Behaviour with the scripted engine, terminal, store; 1 minute after the build
+	cargo test $(SHELL_CRATES) --lib --bins --test bindings --test chat --test models --test rooms --test store --test terminal
+
+test-engine: build ## The real engine on the starter model
+	cargo test $(SHELL_CRATES) --test real_engine
+
+test-window: build ## The real window under Xvfb
+	cargo test $(SHELL_CRATES) --test window -- --test-threads 1
+
+test-page: ui/dist/index.html ## The page: units, and a browser with a scripted transport
+	cd ui && npm run --silent test && npm run --silent test:ui
+
+bindings: ## Write ui/src/bindings.ts anew
+	UPDATE_BINDINGS=1 cargo test --quiet $(SHELL_CRATES) --test bindings
+
+format: ## Format everything
+	cargo fmt --all
+	cd ui && npm run --silent format
+
+screenshots: ui/dist/index.html ## Every view in both themes and three sizes, into ./screenshots
+	cd ui && SHOTS="$(CURDIR)/screenshots" npm run --silent screenshots
+
+measure: prepare ## Print the tables of BENCHMARKS.md for this machine
+	@python3 scripts/measure.py --target $(TARGET)
+
+clean:
+	cargo clean
+	rm -rf ui/dist ui/node_modules
