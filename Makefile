@@ -42,7 +42,7 @@ test-rust: build ## Behaviour with the scripted engine, terminal, store; 1 minut
 	cargo test $(SHELL_CRATES) --lib --bins --test bindings --test chat --test models --test rooms --test store --test terminal
 
 test-engine: build ## The real engine on the starter model
-	cargo test $(SHELL_CRATES) --test real_engine
+	cargo test $(SHELL_CRATES) --test real_engine -- --test-threads 1
 
 test-window: build ## The real window under Xvfb
 	cargo test $(SHELL_CRATES) --test window -- --test-threads 1

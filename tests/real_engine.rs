@@ -81,14 +81,14 @@ fn ask_answers_greedily_the_same_twice() {
     let folder = folder_with_starter();
     let ask = || {
         let output = terminal(&folder, "tektra-engine")
-            .args(["ask", "What is the capital of France?", "--temperature", "0", "--max-tokens", "10"])
+            .args(["ask", "Why is the sky blue?", "--temperature", "0", "--max-tokens", "16"])
             .output()
             .expect("it runs");
         assert_eq!(output.status.code(), Some(0));
         stdout(&output)
     };
     let first = ask();
-    assert!(first.contains("Paris"), "{first}");
+    assert!(first.contains("scattering"), "{first}");
     assert_eq!(first, ask());
 }
 
