@@ -1,6 +1,6 @@
 //! An engine without a model, for tests of behaviour: it does what the message tells it.
 //!
-//! `say N words` · `say N words every M ms` · `crash after N words` · `hang` · `fail` · `overflow` ·
+//! `say N words` · `flood N` (tokens without a pause) · `say N words every M ms` · `crash after N words` · `hang` · `fail` · `overflow` ·
 //! anything else is answered with what the engine was given. A model whose file name contains
 //! `refuses` is not loaded, one with `dies` ends the process, one with `slow` takes half a second.
 
@@ -29,9 +29,8 @@ async fn main() {
             }
         }
     });
-    let version = if launch.socket.is_empty() { 0 } else { PROTOCOL_VERSION };
     let hello = Hello {
-        protocol_version: version,
+        protocol_version: PROTOCOL_VERSION,
         token: launch.token,
         pid: std::process::id(),
         engine_version: "scripted".into(),
@@ -85,6 +84,11 @@ async fn act(request: GenerateRequest, mut cancelled: oneshot::Receiver<()>, out
             completion_tokens: 5,
         });
         let _ = out.send(end(FinishReason::Stop, 5));
+    } else if told.starts_with("flood") {
+        for token in 1..=words {
+            let _ = out.send(Reply::Delta { id, text: "x".into(), completion_tokens: token });
+        }
+        let _ = out.send(end(FinishReason::Stop, words));
     } else if told.starts_with("say") || told.starts_with("crash") {
         for word in 1..=words.min(request.max_tokens) {
             tokio::select! {

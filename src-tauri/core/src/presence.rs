@@ -13,6 +13,7 @@ use crate::{Home, Result, error::file_error};
 #[derive(Debug)]
 pub(crate) struct Presence {
     pub(crate) id: String,
+    path: PathBuf,
     _lock: File,
 }
 
@@ -20,8 +21,15 @@ impl Presence {
     /// Takes an id and its lock.
     pub(crate) fn enter(home: &Home) -> Result<Self> {
         let id = uuid::Uuid::now_v7().to_string();
-        let lock = open(&path(home, &id)).and_then(|file| file.lock().map(|()| file));
-        Ok(Self { id, _lock: lock.map_err(|error| file_error(home.folder(), &error))? })
+        let path = path(home, &id);
+        let lock = open(&path).and_then(|file| file.lock().map(|()| file));
+        Ok(Self { id, path, _lock: lock.map_err(|error| file_error(home.folder(), &error))? })
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 

@@ -329,10 +329,7 @@ fn ending(status: Option<ExitStatus>, last_words: &LastWords) -> String {
         None => "without a status".into(),
     };
     let words = lock(last_words);
-    let panic = words.iter().rev().skip_while(|line| !line.contains("panicked at")).next().and_then(|panic| {
-        let at = words.iter().position(|line| line == panic)?;
-        words.get(at + 1)
-    });
+    let panic = words.iter().rposition(|line| line.contains("panicked at")).and_then(|at| words.get(at + 1));
     panic.map_or(how.clone(), |reason| format!("{how}: {reason}"))
 }
 

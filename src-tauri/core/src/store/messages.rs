@@ -210,12 +210,11 @@ impl Store {
 
     /// Saves how an answer ended.
     pub(crate) async fn finish(&self, id: &str, outcome: &Outcome) -> Result<()> {
-        let json = |value: Option<String>| value;
         sqlx::query("UPDATE message SET text = ?, status = ?, error = ?, receipt = ?, writer = NULL WHERE id = ?")
             .bind(&outcome.text)
             .bind(outcome.status)
-            .bind(json(outcome.error.as_ref().and_then(|error| serde_json::to_string(error).ok())))
-            .bind(json(outcome.receipt.as_ref().and_then(|receipt| serde_json::to_string(receipt).ok())))
+            .bind(outcome.error.as_ref().and_then(|error| serde_json::to_string(error).ok()))
+            .bind(outcome.receipt.as_ref().and_then(|receipt| serde_json::to_string(receipt).ok()))
             .bind(id)
             .execute(&self.writer)
             .await?;
