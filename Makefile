@@ -20,10 +20,13 @@ setup: ## Bring what is missing: system packages, npm packages, the starter mode
 prepare: setup build
 
 build: ui/dist/index.html ## Build the window, the terminal and the engine
-	@cargo build --quiet $(SHELL_CRATES)
-	@cargo build --quiet $(ENGINE_CRATE)
+	@echo "· building the window and the terminal (the first time about 8 minutes on two cores)" >&2
+	@cargo build $(SHELL_CRATES)
+	@echo "· building the engine (the first time about 15 minutes on two cores)" >&2
+	@cargo build $(ENGINE_CRATE)
 
 ui/dist/index.html: $(PAGE_SOURCES)
+	@echo "· building the page" >&2
 	@cd ui && npm run --silent build -- --logLevel warn
 	@touch $@
 

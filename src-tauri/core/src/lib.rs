@@ -178,7 +178,7 @@ impl Tektra {
     }
 
     fn model(&self, settings: &Settings) -> Result<Model> {
-        models::find(self.home(), settings.model.as_deref())
+        models::find(self.home(), settings.model.as_deref()).inspect_err(|error| self.engine().cannot_start(error))
     }
 
     fn presence(&self) -> &str {

@@ -115,6 +115,17 @@ impl Engine {
         self.warm(model).await
     }
 
+    /// Tells that no engine can be started, unless one runs.
+    pub(crate) fn cannot_start(&self, why: &Error) {
+        self.0.state.send_if_modified(|state| {
+            let stopped = matches!(state, EngineState::Idle | EngineState::Failed { .. });
+            if stopped {
+                *state = EngineState::Failed { error: why.report() };
+            }
+            stopped
+        });
+    }
+
     /// Produces an answer, its pieces into `pieces`, until `stop` says true.
     ///
     /// # Errors
