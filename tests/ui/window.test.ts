@@ -142,8 +142,7 @@ test("light and dark follow the system until one is chosen", async () => {
     page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   const dark = await ground();
   await page.emulateMedia({ colorScheme: "light" });
-  const light = await ground();
-  expect(light).not.toBe(dark);
+  await expect.poll(ground, { timeout: 5000 }).not.toBe(dark);
   await page.keyboard.press("Control+,");
   await page.getByText("Dark", { exact: true }).click();
   await until(ground, dark);
