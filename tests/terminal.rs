@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     os::unix::process::ExitStatusExt,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
     time::Duration,
 };
 
@@ -71,6 +71,22 @@ fn ask_takes_its_options_and_its_prompt_from_a_pipe() {
 }
 
 #[test]
+fn ask_works_without_a_usable_data_folder() {
+    let folder = Folder::new();
+    let model = folder.add_model("small", &gguf("llama", &[]));
+    let file = folder.0.path().join("file");
+    fs::write(&file, "").unwrap();
+    let mut command = terminal(&folder, "scripted-engine");
+    command.args(["ask", "say 2 words", "--model"]).arg(model).env("TEKTRA_HOME", file.join("data"));
+    let output = run(&mut command);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "word1 word2\n"), "{}", stderr(&output));
+    let mut command = terminal(&folder, "scripted-engine");
+    let output = run(command.arg("chat").env("TEKTRA_HOME", file.join("data")));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("cannot be written"), "{}", stderr(&output));
+}
+
+#[test]
 fn wrong_usage_and_wrong_input_exit_with_2() {
     let folder = Folder::with_model("small");
     for arguments in [
@@ -134,17 +150,20 @@ fn an_engine_that_fails_exits_with_4_and_keeps_what_was_said() {
     assert!(stderr(&output).contains("/nowhere"));
 }
 
+/// `ask` in the middle of a long answer, and its engine's process id.
+fn asking(folder: &Folder) -> (Child, u32) {
+    let mut command = terminal(folder, "scripted-engine");
+    let mut child =
+        command.args(["ask", "say 10000 words every 5 ms"]).stdout(Stdio::piped()).spawn().expect("tektra-cli starts");
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut [0; 5]).expect("an answer begins");
+    let engine = engine_of(child.id());
+    (child, engine)
+}
+
 #[test]
 fn ctrl_c_ends_ask_with_130_and_leaves_no_engine() {
     let folder = Folder::with_model("small");
-    let mut child = terminal(&folder, "scripted-engine")
-        .args(["ask", "say 10000 words every 5 ms"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut first = [0; 5];
-    child.stdout.as_mut().expect("a pipe").read_exact(&mut first).expect("an answer begins");
-    let engine = engine_of(child.id());
+    let (mut child, engine) = asking(&folder);
     interrupt(&child);
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     assert!(!is_running(engine));
@@ -153,13 +172,7 @@ fn ctrl_c_ends_ask_with_130_and_leaves_no_engine() {
 #[test]
 fn a_killed_terminal_leaves_no_engine() {
     let folder = Folder::with_model("small");
-    let mut child = terminal(&folder, "scripted-engine")
-        .args(["ask", "say 10000 words every 5 ms"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    child.stdout.as_mut().expect("a pipe").read_exact(&mut [0; 5]).expect("an answer begins");
-    let engine = engine_of(child.id());
+    let (mut child, engine) = asking(&folder);
     child.kill().expect("it is killed");
     assert_eq!(child.wait().expect("it ends").signal(), Some(9));
     for _ in 0..100 {
@@ -215,54 +228,63 @@ fn chat_reads_a_pipe_answers_in_order_and_stores() {
     assert!(stdout(&output).starts_with("user: say 2 words | "), "{}", stdout(&output));
 }
 
+/// `chat` in the middle of a long answer.
+struct Chatting {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Chatting {
+    fn begin(folder: &Folder) -> Self {
+        let mut command = terminal(folder, "scripted-engine");
+        let mut child =
+            command.arg("chat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("tektra-cli starts");
+        let input = child.stdin.take().expect("a pipe");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut chatting = Self { child, input, output };
+        chatting.say("say 10000 words every 5 ms");
+        chatting.output.read_exact(&mut [0; 5]).expect("an answer begins");
+        chatting
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.input, "{line}").expect("it reads");
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("it writes");
+        line
+    }
+}
+
 #[test]
 fn chat_stop_ends_the_answer_in_progress() {
     let folder = Folder::with_model("small");
-    let mut child = terminal(&folder, "scripted-engine")
-        .arg("chat")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut input = child.stdin.take().expect("a pipe");
-    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
-    input.write_all(b"say 10000 words every 5 ms\n").unwrap();
-    output.read_exact(&mut [0; 5]).expect("an answer begins");
-    input.write_all(b"/stop\nsay 1 words\n").unwrap();
-    let mut stopped = String::new();
-    output.read_line(&mut stopped).unwrap();
-    assert!(!stopped.contains("word9999"));
-    let mut next = String::new();
-    output.read_line(&mut next).unwrap();
-    assert_eq!(next, "word1\n");
-    drop(input);
-    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    let mut chatting = Chatting::begin(&folder);
+    chatting.say("/stop");
+    chatting.say("say 1 words");
+    assert!(!chatting.line().contains("word9999"));
+    assert_eq!(chatting.line(), "word1\n");
+    drop(chatting.input);
+    assert_eq!(chatting.child.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]
 fn chat_ctrl_c_stops_the_answer_and_twice_leaves() {
     let folder = Folder::with_model("small");
-    let mut child = terminal(&folder, "scripted-engine")
-        .arg("chat")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut input = child.stdin.take().expect("a pipe");
-    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
-    input.write_all(b"say 10000 words every 5 ms\n").unwrap();
-    output.read_exact(&mut [0; 5]).expect("an answer begins");
-    interrupt(&child);
-    output.read_line(&mut String::new()).expect("the answer ends");
-    input.write_all(b"say 1 words\n").unwrap();
-    let mut next = String::new();
-    output.read_line(&mut next).unwrap();
-    assert_eq!(next, "word1\n", "after one Ctrl+C the conversation goes on");
+    let mut chatting = Chatting::begin(&folder);
+    interrupt(&chatting.child);
+    assert!(!chatting.line().contains("word9999"));
+    chatting.say("say 1 words");
+    assert_eq!(chatting.line(), "word1\n", "after one Ctrl+C the conversation goes on");
+    // Two presses with a long pause between are not "twice".
     std::thread::sleep(Duration::from_millis(2100));
-    interrupt(&child);
+    interrupt(&chatting.child);
     std::thread::sleep(Duration::from_millis(200));
-    interrupt(&child);
-    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    interrupt(&chatting.child);
+    assert_eq!(chatting.child.wait().expect("it ends").code(), Some(130));
 }
 
 #[test]

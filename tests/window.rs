@@ -248,6 +248,14 @@ async fn a_second_start_leaves_at_once_and_the_first_window_stays() {
     window.close().await;
 }
 
+#[test]
+fn without_a_display_there_is_a_sentence() {
+    let mut command = Command::new(executable("tektra"));
+    let output = command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY").output().expect("it starts");
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("tektra-cli chat"));
+}
+
 #[tokio::test]
 async fn a_data_folder_that_cannot_be_used_is_said_in_the_window() {
     let folder = Folder::with_model("small");

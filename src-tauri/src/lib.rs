@@ -13,6 +13,10 @@ use shell::Shell;
 
 /// Opens the window and returns when it is closed.
 pub fn run() -> ExitCode {
+    if cfg!(target_os = "linux") && ["DISPLAY", "WAYLAND_DISPLAY"].iter().all(|name| std::env::var_os(name).is_none()) {
+        eprintln!("There is no display to open a window on. `tektra-cli chat` converses in the terminal.");
+        return ExitCode::FAILURE;
+    }
     match start() {
         Ok(code) => code,
         Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output, Stdio},
     time::Duration,
 };
@@ -62,8 +62,9 @@ pub fn scripted() -> EngineOptions {
 
 /// An executable of this workspace, built before the tests run.
 pub fn executable(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().expect("the test's own path");
-    let folder = tests.parent().and_then(Path::parent).expect("target/PROFILE/deps");
+    let running = std::env::current_exe().expect("the running executable's path");
+    // target/PROFILE/deps for a test, target/PROFILE for a program.
+    let folder = running.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).expect("target/PROFILE");
     let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(path.is_file(), "{} is missing: run `make build` first", path.display());
     path

@@ -26,14 +26,10 @@ pub fn init(home: &Home, verbose: bool) -> Option<WorkerGuard> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_filter(terminal);
-    let _ = home.create();
-    let appender = RollingFileAppender::builder()
-        .rotation(Rotation::DAILY)
-        .filename_prefix("tektra")
-        .filename_suffix("log")
-        .max_log_files(KEPT_FILES)
-        .build(home.logs())
-        .ok();
+    let appender = home.create().ok().and_then(|()| {
+        let rolling = RollingFileAppender::builder().rotation(Rotation::DAILY).max_log_files(KEPT_FILES);
+        rolling.filename_prefix("tektra").filename_suffix("log").build(home.logs()).ok()
+    });
     let (file, guard) = appender.map(tracing_appender::non_blocking).unzip();
     let file = file.map(|file| {
         let filter = EnvFilter::new("info,sqlx=warn,zbus=warn");
