@@ -20,9 +20,9 @@ setup: ## Bring what is missing: system packages, npm packages, the starter mode
 prepare: setup build
 
 build: ui/dist/index.html ## Build the window, the terminal and the engine
-	@echo "· building the window and the terminal (the first time about 8 minutes on two cores)" >&2
+	@echo "· building the window and the terminal (the first time about 7 minutes on two cores)" >&2
 	@cargo build $(SHELL_CRATES)
-	@echo "· building the engine (the first time about 15 minutes on two cores)" >&2
+	@echo "· building the engine (the first time about 14 minutes on two cores)" >&2
 	@cargo build $(ENGINE_CRATE)
 
 ui/dist/index.html: $(PAGE_SOURCES)
