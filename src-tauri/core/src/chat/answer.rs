@@ -67,7 +67,8 @@ impl Tektra {
     fn show(&self, message: &Message, piece: Piece) {
         let mut live = self.live().lock();
         let Some(writing) = live.get_mut(&message.id) else { return };
-        let offset_utf16 = writing.text.encode_utf16().count() as u32;
+        let offset_utf16 = writing.length_utf16;
+        writing.length_utf16 += super::length_utf16(&piece.text);
         writing.text.push_str(&piece.text);
         // Sent under the lock, so that whoever reads the live text has every earlier piece.
         self.emit(CoreEvent::AnswerDelta {

@@ -54,6 +54,8 @@ pub(crate) struct Live(Mutex<HashMap<String, Writing>>);
 struct Writing {
     /// What it says so far: ahead of the database by a fraction of a second.
     text: String,
+    /// Its length, kept because counting it anew for every piece would cost more with every piece.
+    length_utf16: u32,
     stop: watch::Sender<bool>,
 }
 
@@ -154,7 +156,8 @@ impl Tektra {
             None => None,
         };
         let (stop, stopping) = watch::channel(false);
-        self.live().lock().insert(answer.id.clone(), Writing { text: answer.text.clone(), stop });
+        let writing = Writing { text: answer.text.clone(), length_utf16: length_utf16(&answer.text), stop };
+        self.live().lock().insert(answer.id.clone(), writing);
         self.emit(CoreEvent::AnswerStarted {
             conversation_id: turned.conversation_id.clone(),
             message_id: answer.id.clone(),
@@ -162,6 +165,11 @@ impl Tektra {
         tokio::spawn(self.clone().write(answer.clone(), stopping));
         Ok(Started { conversation_id: turned.conversation_id, user_message, answer })
     }
+}
+
+/// JavaScript's length of a string.
+fn length_utf16(text: &str) -> u32 {
+    text.encode_utf16().count() as u32
 }
 
 /// The first line of a message, cut at a word.
