@@ -113,6 +113,22 @@ async fn an_answer_waits_for_the_one_before_it() {
 }
 
 #[tokio::test]
+async fn answers_are_written_side_by_side_where_the_engine_can() {
+    let folder = Folder::with_model("parallel");
+    let tektra = folder.open().await;
+    let mut events = tektra.events();
+    let long = send(&tektra, None, "say 1000 words every 20 ms").await;
+    let short = send(&tektra, None, "say 3 words every 1 ms").await;
+    assert_eq!(finished(&mut events, &short.answer.id).await.status, MessageStatus::Complete);
+    let state = tektra.engine().state().borrow().clone();
+    assert!(matches!(state, EngineState::Thinking { .. }), "the long answer goes on: {state:?}");
+    tektra.stop(&long.answer.id);
+    let stopped = finished(&mut events, &long.answer.id).await;
+    assert_eq!(stopped.status, MessageStatus::Stopped);
+    tektra.close().await;
+}
+
+#[tokio::test]
 async fn two_first_messages_cause_one_load() {
     let folder = Folder::with_model("slow");
     let tektra = folder.open().await;

@@ -44,10 +44,11 @@ async fn main() {
             }
             Request::Load(load) if load.path.contains("dies") => std::process::exit(9),
             Request::Load(load) => {
+                let parallel = if load.path.contains("parallel") { 4 } else { 1 };
                 if load.path.contains("slow") {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
-                let _ = out.send(Reply::Loaded(Loaded { load_ms: 1, device: "a script".into() }));
+                let _ = out.send(Reply::Loaded(Loaded { load_ms: 1, device: "a script".into(), parallel }));
             }
             Request::Generate(request) => {
                 let (cancel, cancelled) = oneshot::channel();

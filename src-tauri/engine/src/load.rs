@@ -1,15 +1,49 @@
 //! Loading a model.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use mistralrs::{GgufModelBuilder, Model, TokenSource};
+use tektra_cpu::{Executor, LoadError, MOST_TOGETHER};
 use tektra_protocol::{LoadRequest, Loaded};
 
-/// Loads a GGUF file.
+use crate::session::Runner;
+
+/// KV caches of finished conversations are kept for their next turn up to this size.
+const KV_BYTES: usize = 512 << 20;
+
+/// Loads a GGUF file: on a CPU with Tektra's own executor where that knows the model, otherwise with mistral.rs.
 ///
 /// # Errors
-/// The engine's reason in its own words, a panic's included: mistral.rs panics on files that it does not expect.
-pub(crate) async fn load(request: &LoadRequest) -> Result<(Model, Loaded), String> {
+/// The reason in the loader's own words, a panic's included: mistral.rs panics on files that it does not expect.
+pub(crate) async fn load(request: &LoadRequest) -> Result<(Runner, Loaded), String> {
+    let begun = Instant::now();
+    let on_cpu = !mistralrs::best_device(false).is_ok_and(|device| device.is_cuda() || device.is_metal());
+    // For comparisons.
+    let wanted = std::env::var("TEKTRA_EXECUTOR").unwrap_or_default();
+    if on_cpu && wanted != "mistral.rs" {
+        let path = PathBuf::from(&request.path);
+        let load = tokio::task::spawn_blocking(move || Executor::load(&path, threads(), KV_BYTES));
+        match load.await.map_err(|failure| panic_text(failure.into_panic()))? {
+            Ok(executor) => {
+                let load_ms = begun.elapsed().as_millis() as u32;
+                let loaded = Loaded { load_ms, device: device(), parallel: MOST_TOGETHER as u32 };
+                return Ok((Runner::Cpu(Arc::new(executor)), loaded));
+            }
+            Err(LoadError::Unsupported(reason)) => tracing::info!(reason, "left to mistral.rs"),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    let model = load_with_mistral_rs(request).await?;
+    let load_ms = begun.elapsed().as_millis() as u32;
+    // mistral.rs batches only sequences of equal length on a CPU and loses streams at several.
+    Ok((Runner::MistralRs(Box::new(model)), Loaded { load_ms, device: device(), parallel: 1 }))
+}
+
+async fn load_with_mistral_rs(request: &LoadRequest) -> Result<Model, String> {
     let path = Path::new(&request.path);
     let (Some(folder), Some(file)) = (path.parent(), path.file_name()) else {
         return Err(format!("`{}` is not a file", request.path));
@@ -20,15 +54,12 @@ pub(crate) async fn load(request: &LoadRequest) -> Result<(Model, Loaded), Strin
         // many as cached, which changes the next answer.
         .with_prefix_cache_n(None)
         .with_max_num_seqs(1);
-    let begun = Instant::now();
     // The build blocks for as long as it reads the file, so it gets a thread of its own.
     let runtime = tokio::runtime::Handle::current();
-    let model = tokio::task::spawn_blocking(move || runtime.block_on(builder.build()))
+    tokio::task::spawn_blocking(move || runtime.block_on(builder.build()))
         .await
         .map_err(|failure| panic_text(failure.into_panic()))?
-        .map_err(|error| format!("{error:#}"))?;
-    let load_ms = begun.elapsed().as_millis() as u32;
-    Ok((model, Loaded { load_ms, device: device() }))
+        .map_err(|error| format!("{error:#}"))
 }
 
 fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
@@ -50,8 +81,8 @@ fn device() -> String {
     }
 }
 
-/// The size of rayon's pool, by the same rule as rayon's own.
-fn threads() -> usize {
+/// Threads to compute on: of the executor's pool and, by the same rule, of rayon's.
+pub(crate) fn threads() -> usize {
     std::env::var("RAYON_NUM_THREADS")
         .ok()
         .and_then(|number| number.parse().ok())

@@ -1,11 +1,13 @@
-//! Tektra's inference process: one model of mistral.rs, spoken to over the engine protocol.
+//! Tektra's inference process: one model, spoken to over the engine protocol.
 //!
 //! Started by the core, never by hand. It ends when it is asked to, when the connection closes and
 //! when its standard input closes, so that it never outlives the window or terminal that began it.
 
-mod generate;
+mod bench;
 mod load;
+mod mistral_rs;
 mod serve;
+mod session;
 
 use std::{
     io::{BufRead, Read},
@@ -31,6 +33,9 @@ fn main() {
         )
         .init();
 
+    if std::env::args().nth(1).as_deref() == Some("bench") {
+        exit(bench::run(std::env::args().skip(2)));
+    }
     let Some(launch) = read_launch() else {
         eprintln!("tektra-engine is started by Tektra. Use `tektra-cli ask \"…\"` or open the window.");
         exit(2);

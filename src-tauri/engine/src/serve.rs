@@ -10,8 +10,8 @@ use tektra_protocol::{FrameError, Hello, Launch, LoadRequest, PROTOCOL_VERSION, 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    generate::{Session, answer},
     load::load,
+    session::{Session, answer},
 };
 
 /// Ends an answer when it is dropped or sent to.
@@ -63,11 +63,11 @@ pub(crate) async fn serve(launch: Launch) -> Result<(), FrameError> {
 
 async fn begin(request: LoadRequest, out: &mpsc::UnboundedSender<Reply>) -> Option<Arc<Session>> {
     match load(&request).await {
-        Ok((model, loaded)) => {
+        Ok((runner, loaded)) => {
             tracing::info!(load_ms = loaded.load_ms, device = loaded.device, "model loaded");
             end_on_panic();
             let _ = out.send(Reply::Loaded(loaded));
-            Some(Arc::new(Session { model, context_length: request.context_length }))
+            Some(Arc::new(Session { runner, context_length: request.context_length }))
         }
         Err(reason) => {
             tracing::warn!(reason, "model not loaded");
@@ -77,7 +77,7 @@ async fn begin(request: LoadRequest, out: &mpsc::UnboundedSender<Reply>) -> Opti
     }
 }
 
-/// A panic after the load has killed mistral.rs's own thread: nothing would ever be answered again,
+/// A panic after the load has killed the thread that computes: nothing would ever be answered again,
 /// so the process ends and the core starts another.
 fn end_on_panic() {
     let report = std::panic::take_hook();

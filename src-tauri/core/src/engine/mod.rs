@@ -13,7 +13,7 @@ use std::{
 };
 
 use tektra_protocol::{Failure, GenerateRequest, Reply, Request, Turn, Usage};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{AcquireError, Mutex, OwnedSemaphorePermit, mpsc, watch};
 
 use crate::{
     Error, Home, Result,
@@ -36,8 +36,6 @@ struct Inner {
     options: EngineOptions,
     home: Home,
     process: Mutex<Option<Arc<Process>>>,
-    /// mistral.rs batches only sequences of equal length on a CPU and loses streams at several: one answer at a time.
-    turn: Arc<Semaphore>,
     waiting: AtomicU32,
     crashes: AtomicU32,
     state: watch::Sender<EngineState>,
@@ -76,7 +74,6 @@ impl Engine {
             options,
             home,
             process: Mutex::default(),
-            turn: Arc::new(Semaphore::new(1)),
             waiting: AtomicU32::new(0),
             crashes: AtomicU32::new(0),
             state: watch::Sender::new(EngineState::Idle),
@@ -159,23 +156,28 @@ impl Engine {
             receipt.total_ms = ms(begun);
             Ok(receipt)
         };
-        let turn = tokio::select! {
-            turn = self.queue() => turn,
-            _ = stop.wait_for(|stop| *stop) => return stopped(receipt),
+        let (process, turn) = loop {
+            // A task of its own: a load goes on when the person stops waiting, and the next message profits.
+            let loading = Instant::now();
+            let (engine, wanted) = (self.clone(), model.clone());
+            let load = tokio::spawn(async move { engine.ensure(&wanted).await });
+            let (process, fresh) = tokio::select! {
+                process = load => process.unwrap_or_else(|error| Err(Error::EngineFailed { reason: error.to_string() }))?,
+                _ = stop.wait_for(|stop| *stop) => return stopped(receipt),
+            };
+            if fresh {
+                receipt.load_ms += ms(loading);
+            }
+            let turn = tokio::select! {
+                turn = self.queue(&process) => turn,
+                _ = stop.wait_for(|stop| *stop) => return stopped(receipt),
+            };
+            // It may have ended while others had their turn.
+            if let (Ok(turn), None) = (turn, process.how_ended()) {
+                break (process, turn);
+            }
         };
-        receipt.queue_ms = ms(begun);
-
-        // A task of its own: a load goes on when the person stops waiting, and the next message profits.
-        let loading = Instant::now();
-        let (engine, wanted) = (self.clone(), model.clone());
-        let load = tokio::spawn(async move { engine.ensure(&wanted).await });
-        let (process, fresh) = tokio::select! {
-            process = load => process.unwrap_or_else(|error| Err(Error::EngineFailed { reason: error.to_string() }))?,
-            _ = stop.wait_for(|stop| *stop) => return stopped(receipt),
-        };
-        if fresh {
-            receipt.load_ms = ms(loading);
-        }
+        receipt.queue_ms = (ms(begun) - receipt.load_ms).max(0.0);
         receipt.device.clone_from(&process.loaded.device);
         let _thinking = Thinking::new(self.clone(), &process, turn);
 
@@ -236,14 +238,10 @@ impl Engine {
         }
     }
 
-    /// Waits until no other answer is being written.
-    async fn queue(&self) -> OwnedSemaphorePermit {
+    /// Waits until the process takes one more answer; an error when it never will.
+    async fn queue(&self, process: &Process) -> Result<OwnedSemaphorePermit, AcquireError> {
         let _waiting = Waiting::new(self.clone());
-        match self.0.turn.clone().acquire_owned().await {
-            Ok(turn) => turn,
-            // The semaphore is never closed.
-            Err(_) => std::future::pending().await,
-        }
+        process.turns.clone().acquire_owned().await
     }
 
     /// The process with `model` loaded, and whether it had to be loaded for this.
@@ -253,8 +251,11 @@ impl Engine {
         {
             return Ok((process.clone(), false));
         }
-        if let Some(other) = slot.take() {
+        if let Some(other) = slot.clone() {
+            // What it is writing is written to the end; those who wait for a turn come back here and wait for theirs.
+            let _all = other.turns.acquire_many(other.loaded.parallel.max(1)).await;
             other.end().await;
+            *slot = None;
         }
         self.0.state.send_replace(EngineState::Starting);
         let crashes = self.0.crashes.load(Ordering::Relaxed);
@@ -354,7 +355,9 @@ impl Thinking {
 impl Drop for Thinking {
     fn drop(&mut self) {
         let thinking = matches!(*self.engine.0.state.borrow(), EngineState::Thinking { .. });
-        if thinking && self.process.how_ended().is_none() {
+        // This one's turn is still taken.
+        let last = self.process.turns.available_permits() + 1 >= self.process.loaded.parallel.max(1) as usize;
+        if thinking && last && self.process.how_ended().is_none() {
             self.engine.0.state.send_replace(EngineState::Ready { model: self.model.clone() });
         }
     }

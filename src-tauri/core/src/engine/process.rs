@@ -17,7 +17,7 @@ use tektra_protocol::{
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStdin, Command},
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::{Instant, timeout},
 };
 
@@ -59,6 +59,8 @@ pub(super) struct Process {
     pub(super) pid: u32,
     pub(super) model: Model,
     pub(super) loaded: Loaded,
+    /// One permit for each answer that the engine computes side by side.
+    pub(super) turns: Arc<Semaphore>,
     requests: mpsc::UnboundedSender<Request>,
     routes: Routes,
     next_id: AtomicU64,
@@ -146,6 +148,7 @@ impl Process {
         let (requests, mut queue) = mpsc::unbounded_channel::<Request>();
         let (kill, mut killed) = mpsc::unbounded_channel();
         let (ended, end) = watch::channel(None);
+        let turns = Arc::new(Semaphore::new(loaded.parallel.max(1) as usize));
         let routes = Routes::default();
         let pid = child.id().unwrap_or_default();
         let (pongs, health) = watch::channel(Instant::now());
@@ -175,10 +178,11 @@ impl Process {
             let _ = timeout(Duration::from_secs(1), reading).await;
             let how = ending(status, &last_words);
             tracing::info!(pid, how, "engine ended");
-            lock(&keep_routes).clear();
+            // In this order: `ask` inserts its route first and looks for the end then.
             let _ = ended.send(Some(how));
+            lock(&keep_routes).clear();
         });
-        Self { pid, model, loaded, requests, routes, next_id: AtomicU64::new(1), end, kill }
+        Self { pid, model, turns, loaded, requests, routes, next_id: AtomicU64::new(1), end, kill }
     }
 
     /// Sends a request whose replies come back through the returned channel; the channel closes when the process ends.
@@ -186,7 +190,7 @@ impl Process {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (route, replies) = mpsc::unbounded_channel();
         lock(&self.routes).insert(id, route);
-        // A process that ends in between has cleared the routes before it set `end`: leave none behind.
+        // A process that ended before this would clear no more routes.
         if self.end.borrow().is_some() || self.requests.send(request(id)).is_err() {
             lock(&self.routes).remove(&id);
         }

@@ -1,7 +1,5 @@
 //! The models on this machine: found in the models folder, judged by their headers before the engine sees them.
 
-mod gguf;
-
 use std::{
     fs::File,
     path::{Path, PathBuf},
@@ -11,7 +9,7 @@ use serde::Serialize;
 use specta::Type;
 
 use crate::{Error, ErrorReport, Home, Result};
-use gguf::Header;
+use tektra_gguf::{Header, HeaderError};
 
 /// Folders below the models folder that are searched.
 const DEPTH: usize = 3;
@@ -91,7 +89,7 @@ impl Model {
         let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(unreadable)?;
         let header = Header::read(&bytes).map_err(|error| {
             let hint = match error {
-                gguf::HeaderError::Magic => "Choose a file that was published as GGUF.",
+                HeaderError::Magic => "Choose a file that was published as GGUF.",
                 _ => "Download it again.",
             };
             unusable(format!("the file {error}."), hint)

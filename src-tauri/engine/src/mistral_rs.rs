@@ -1,4 +1,4 @@
-//! Producing one answer.
+//! Producing an answer with mistral.rs: GPUs, and models that the CPU executor does not know.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -13,38 +13,20 @@ use mistralrs::{
 use tektra_protocol::{Failure, FinishReason, GenerateRequest, Reply, Role, Turn, Usage};
 use tokio::sync::{mpsc, oneshot};
 
-/// A loaded model.
-pub(crate) struct Session {
-    pub(crate) model: Model,
-    pub(crate) context_length: u32,
-}
-
-/// Streams an answer into `out` and returns its last frame.
-pub(crate) async fn answer(
-    session: &Session,
-    request: GenerateRequest,
-    cancelled: oneshot::Receiver<()>,
-    out: &mpsc::UnboundedSender<Reply>,
-) -> Reply {
-    let id = request.id;
-    match stream(session, request, cancelled, out).await {
-        Ok((reason, usage)) => Reply::Finished { id, reason, usage },
-        Err(failure) => Reply::Failed { id, failure },
-    }
-}
-
-async fn stream(
-    session: &Session,
+/// Streams an answer into `out`.
+pub(crate) async fn stream(
+    model: &Model,
+    context_length: u32,
     request: GenerateRequest,
     mut cancelled: oneshot::Receiver<()>,
     out: &mpsc::UnboundedSender<Reply>,
 ) -> Result<(FinishReason, Usage), Failure> {
     let begun = Instant::now();
-    let prompt = tokenize(session, &request).await?;
+    let prompt = tokenize(model, &request).await?;
     let prompt_tokens = prompt.len() as u32;
-    let room = session.context_length.saturating_sub(prompt_tokens);
+    let room = context_length.saturating_sub(prompt_tokens);
     if room == 0 {
-        return Err(Failure::ContextOverflow { prompt_tokens, context_length: session.context_length });
+        return Err(Failure::ContextOverflow { prompt_tokens, context_length });
     }
 
     let id = request.id;
@@ -52,7 +34,7 @@ async fn stream(
     // mistral.rs guards the number of generated tokens, not the context: more would end in an error of its KV cache.
     let max_tokens = request.max_tokens.clamp(1, room);
     let clock = Arc::new(TokenClock::default());
-    let mut chunks = send(session, request, prompt, max_tokens, clock.clone()).await?;
+    let mut chunks = send(model, request, prompt, max_tokens, clock.clone()).await?;
 
     let mut reasoning = false;
     let reason = loop {
@@ -130,9 +112,8 @@ async fn stream(
     Ok((reason, usage))
 }
 
-async fn tokenize(session: &Session, request: &GenerateRequest) -> Result<Vec<u32>, Failure> {
+async fn tokenize(model: &Model, request: &GenerateRequest) -> Result<Vec<u32>, Failure> {
     let engine = |error: mistralrs::error::Error| Failure::Engine { reason: error.to_string() };
-    let model = &session.model;
     let mut tokens =
         model.tokenize(Either::Left(messages(&request.messages)), None, true, true, None).await.map_err(engine)?;
     if let Some(text) = &request.continue_from {
@@ -142,7 +123,7 @@ async fn tokenize(session: &Session, request: &GenerateRequest) -> Result<Vec<u3
 }
 
 async fn send(
-    session: &Session,
+    model: &Model,
     request: GenerateRequest,
     prompt: Vec<u32>,
     max_tokens: u32,
@@ -167,7 +148,7 @@ async fn send(
         clock.tick();
         Ok(logits.clone())
     })]);
-    let sender = session.model.inner().get_sender(None).map_err(|error| engine(error.to_string()))?;
+    let sender = model.inner().get_sender(None).map_err(|error| engine(error.to_string()))?;
     sender.send(Request::Normal(Box::new(normal))).await.map_err(|_| engine("the engine's loop has ended".into()))?;
     Ok(chunks)
 }

@@ -7,37 +7,67 @@ use std::collections::HashMap;
 
 /// What Tektra needs to know of a GGUF file.
 #[derive(Debug)]
-pub(crate) struct Header {
-    pub(crate) metadata: HashMap<String, Value>,
-    pub(crate) tensors: Vec<Tensor>,
+pub struct Header {
+    /// The metadata by name.
+    pub metadata: HashMap<String, Value>,
+    /// The tensors in the file's order.
+    pub tensors: Vec<Tensor>,
+    /// Where the tensors' data begins, in bytes from the file's start.
+    pub data_start: u64,
     /// Where the last tensor ends, in bytes from the file's start.
-    pub(crate) expected_bytes: u64,
+    pub expected_bytes: u64,
 }
 
-/// A metadata value. Arrays keep only their length: tokenizers hold tens of thousands of strings.
+/// A metadata value.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
+pub enum Value {
+    /// Any number, whole or not.
     Number(f64),
+    /// True or false.
     Bool(bool),
+    /// A string.
     Text(String),
-    Array(u64),
+    /// Where an array is: tokenizers hold tens of thousands of strings, so they are read only when asked for.
+    Array(Array),
 }
 
+/// An array that was checked to lie inside of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Array {
+    kind: u32,
+    /// Number of elements.
+    pub count: u64,
+    start: usize,
+}
+
+/// A tensor as the header describes it.
 #[derive(Debug)]
-pub(crate) struct Tensor {
-    pub(crate) kind: u32,
-    pub(crate) elements: u64,
+pub struct Tensor {
+    /// Its name.
+    pub name: String,
+    /// ggml's number of its type.
+    pub kind: u32,
+    /// Its sizes, the innermost first.
+    pub dimensions: Vec<u64>,
+    /// The product of its sizes.
+    pub elements: u64,
+    /// Where its data begins, in bytes after [`Header::data_start`].
+    pub offset: u64,
 }
 
 /// Why the bytes are not a usable header. Displays as a clause after "the file".
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum HeaderError {
+pub enum HeaderError {
+    /// The first four bytes are others.
     #[error("is not a GGUF file")]
     Magic,
+    /// A version before 2 or after 3.
     #[error("is GGUF version {0}; versions 2 and 3 can be read")]
     Version(u32),
+    /// The file was cut.
     #[error("ends in the middle of its header")]
     Short,
+    /// Something that no writer writes.
     #[error("has a damaged header")]
     Damaged,
 }
@@ -67,8 +97,11 @@ const MAX_DEPTH: u8 = 4;
 
 impl Header {
     /// Reads the header at the start of `file`.
-    pub(crate) fn read(file: &[u8]) -> Result<Self, HeaderError> {
-        let mut bytes = Bytes { rest: file };
+    ///
+    /// # Errors
+    /// When the bytes are not a whole header.
+    pub fn read(file: &[u8]) -> Result<Self, HeaderError> {
+        let mut bytes = Bytes { rest: file, len: file.len() };
         if bytes.take(4).map_err(|_| HeaderError::Magic)? != b"GGUF" {
             return Err(HeaderError::Magic);
         }
@@ -86,44 +119,79 @@ impl Header {
         let mut tensors = Vec::new();
         let mut data_bytes = 0;
         for _ in 0..tensor_count {
-            bytes.text()?;
-            let dimensions = bytes.u32()?;
+            let name = bytes.text()?;
+            let mut dimensions = Vec::new();
             let mut elements = 1_u64;
-            for _ in 0..dimensions {
-                elements = elements.checked_mul(bytes.u64()?).ok_or(HeaderError::Damaged)?;
+            for _ in 0..bytes.u32()? {
+                let size = bytes.u64()?;
+                elements = elements.checked_mul(size).ok_or(HeaderError::Damaged)?;
+                dimensions.push(size);
             }
             let kind = bytes.u32()?;
             let offset = bytes.u64()?;
             let end = offset.checked_add(tensor_bytes(kind, elements)).ok_or(HeaderError::Damaged)?;
             data_bytes = u64::max(data_bytes, end);
-            tensors.push(Tensor { kind, elements });
+            tensors.push(Tensor { name, kind, dimensions, elements, offset });
         }
         let alignment = match metadata.get("general.alignment") {
             Some(Value::Number(bytes)) if *bytes >= 1.0 => *bytes as u64,
             _ => 32,
         };
         let header_bytes = (file.len() - bytes.rest.len()) as u64;
-        let expected_bytes =
-            header_bytes.checked_next_multiple_of(alignment).and_then(|start| start.checked_add(data_bytes));
-        Ok(Self { metadata, tensors, expected_bytes: expected_bytes.ok_or(HeaderError::Damaged)? })
+        let data_start = header_bytes.checked_next_multiple_of(alignment).ok_or(HeaderError::Damaged)?;
+        let expected_bytes = data_start.checked_add(data_bytes).ok_or(HeaderError::Damaged)?;
+        Ok(Self { metadata, tensors, data_start, expected_bytes })
     }
 
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+    /// The value `name` as text.
+
+    pub fn text(&self, name: &str) -> Option<&str> {
         match self.metadata.get(name) {
             Some(Value::Text(text)) => Some(text),
             _ => None,
         }
     }
 
-    pub(crate) fn number(&self, name: &str) -> Option<f64> {
+    /// The value `name` as a number.
+    pub fn number(&self, name: &str) -> Option<f64> {
         match self.metadata.get(name) {
             Some(Value::Number(number)) => Some(*number),
             _ => None,
         }
     }
 
+    /// The value `name` as true or false.
+    pub fn flag(&self, name: &str) -> Option<bool> {
+        match self.metadata.get(name) {
+            Some(Value::Bool(flag)) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    /// The array `name` of strings, read from `file`, the bytes that this header was read from.
+    pub fn texts(&self, file: &[u8], name: &str) -> Option<Vec<String>> {
+        let (array, mut bytes) = self.array(file, name)?;
+        (array.kind == 8).then(|| (0..array.count).map_while(|_| bytes.text().ok()).collect())
+    }
+
+    /// The array `name` of numbers, read from `file`, the bytes that this header was read from.
+    pub fn numbers(&self, file: &[u8], name: &str) -> Option<Vec<f64>> {
+        let (array, mut bytes) = self.array(file, name)?;
+        let numbers = (0..array.count).map_while(|_| match bytes.value(array.kind, MAX_DEPTH) {
+            Ok(Value::Number(number)) => Some(number),
+            _ => None,
+        });
+        let numbers: Vec<f64> = numbers.collect();
+        (numbers.len() as u64 == array.count).then_some(numbers)
+    }
+
+    fn array<'a>(&self, file: &'a [u8], name: &str) -> Option<(Array, Bytes<'a>)> {
+        let Some(&Value::Array(array)) = self.metadata.get(name) else { return None };
+        Some((array, Bytes { rest: file.get(array.start..)?, len: file.len() }))
+    }
+
     /// The type that holds most of the weights.
-    pub(crate) fn quantization(&self) -> Option<&'static str> {
+    pub fn quantization(&self) -> Option<&'static str> {
         let mut elements = HashMap::new();
         for tensor in &self.tensors {
             *elements.entry(tensor.kind).or_insert(0_u64) += tensor.elements.min(u64::from(u32::MAX));
@@ -133,7 +201,7 @@ impl Header {
     }
 
     /// The first tensor type that the engine cannot read.
-    pub(crate) fn unknown_type(&self) -> Option<u32> {
+    pub fn unknown_type(&self) -> Option<u32> {
         self.tensors.iter().map(|tensor| tensor.kind).find(|&kind| type_name(kind).is_none())
     }
 }
@@ -156,6 +224,8 @@ const MAX_TEXT_BYTES: usize = 4 * 1024 * 1024;
 /// A cursor that cannot run past its end.
 struct Bytes<'a> {
     rest: &'a [u8],
+    /// Length of the whole file.
+    len: usize,
 }
 
 impl<'a> Bytes<'a> {
@@ -210,6 +280,7 @@ impl<'a> Bytes<'a> {
             return Err(HeaderError::Damaged);
         }
         let (kind, count) = (self.u32()?, self.u64()?);
+        let start = self.len - self.rest.len();
         let fixed = match kind {
             0 | 1 | 7 => 1,
             2 | 3 => 2,
@@ -232,7 +303,7 @@ impl<'a> Bytes<'a> {
                 }
             }
         }
-        Ok(Value::Array(count))
+        Ok(Value::Array(Array { kind, count, start }))
     }
 }
 
@@ -272,7 +343,9 @@ mod tests {
     fn reads_what_was_written() {
         let header = Header::read(&sample()).unwrap();
         assert_eq!(header.text("general.architecture"), Some("llama"));
-        assert_eq!(header.metadata["tokenizer.ggml.tokens"], Value::Array(2));
+        assert_eq!(header.texts(&sample(), "tokenizer.ggml.tokens"), Some(vec!["a".into(), "b".into()]));
+        assert_eq!(header.numbers(&sample(), "tokenizer.ggml.tokens"), None);
+        assert_eq!((header.tensors[0].name.as_str(), &header.tensors[0].dimensions[..]), ("output.weight", &[64][..]));
         assert_eq!(header.quantization(), Some("Q4_0"));
         assert_eq!(header.expected_bytes, (sample().len() as u64).next_multiple_of(32) + 36);
     }

@@ -1,0 +1,364 @@
+//! Answers in motion: any number of them, advanced together by one thread.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use tektra_kernels::Pool;
+
+use crate::{
+    LoadError, Sampling,
+    forward::{Forward, Run},
+    kv::{Cache, Kept},
+    template::{ChatTemplate, TemplateError},
+    tokenizer::{TextStream, Tokenizer, TokenizerError},
+    weights::{ModelFile, Weights},
+};
+
+/// Answers computed side by side; more wait. Beyond that each would be too slow to read.
+pub const MOST_TOGETHER: usize = 8;
+
+/// Prompt tokens of one step: many, so that weights are read once for all of them; few enough that a cancel is heard
+/// soon.
+pub(crate) const PREFILL_TOKENS: usize = 128;
+
+/// Prompt tokens of one step while other answers are being written, so that those do not stall.
+const PREFILL_TOKENS_BESIDE_OTHERS: usize = 32;
+
+/// An answer to compute.
+pub struct Job {
+    /// The prompt's tokens, at least one.
+    pub prompt: Vec<u32>,
+    /// The answer's tokens at most; prompt and answer together must fit the context.
+    pub max_tokens: usize,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Makes sampled answers repeatable.
+    pub seed: Option<u64>,
+    /// Set to end the answer.
+    pub cancelled: Arc<AtomicBool>,
+    /// Hears of every piece, on the executor's thread; [`Piece::Ended`] is the last.
+    pub listener: Box<dyn FnMut(Piece) + Send>,
+}
+
+/// Something new of an answer.
+#[derive(Debug)]
+pub enum Piece {
+    /// Text to append.
+    Text {
+        /// The text.
+        text: String,
+        /// Tokens generated so far.
+        tokens: u32,
+    },
+    /// Nothing more comes.
+    Ended(Ended),
+}
+
+/// How an answer ended and what it took.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// Why it ended.
+    pub outcome: Outcome,
+    /// Prompt tokens that were in the KV cache.
+    pub cached_tokens: u32,
+    /// Tokens generated, the end token included.
+    pub completion_tokens: u32,
+    /// From [`Executor::submit`] to the first token.
+    pub first_token: Option<Duration>,
+    /// From the first token to the last.
+    pub decode: Duration,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The model said that it is done.
+    Stop,
+    /// It has as many tokens as were asked for.
+    Length,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// A loaded model and the thread that computes with it; dropped, it ends what is running.
+pub struct Executor {
+    jobs: Option<mpsc::Sender<(Job, Instant)>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    threads: usize,
+    tokenizer: Arc<Tokenizer>,
+    template: ChatTemplate,
+}
+
+/// A conversation that the model cannot be given.
+#[derive(Debug, thiserror::Error)]
+pub enum PromptError {
+    /// In the template's own words.
+    #[error("the model's chat template refuses this conversation: {0}")]
+    Template(#[from] TemplateError),
+    /// In the tokenizer's own words.
+    #[error("the model's tokenizer refuses this conversation: {0}")]
+    Tokenizer(#[from] TokenizerError),
+}
+
+impl Executor {
+    /// Loads the model at `path` to compute on `threads` threads, keeping at most `kv_bytes` of KV caches for later turns.
+    ///
+    /// # Errors
+    /// [`LoadError::Unsupported`] where another executor may do, otherwise the file's fault.
+    pub fn load(path: &Path, threads: usize, kv_bytes: usize) -> Result<Self, LoadError> {
+        let file = ModelFile::open(path)?;
+        let (tokenizer, template) = (Arc::new(read_tokenizer(&file)?), file.header.text("tokenizer.chat_template"));
+        let name = |token: Option<u32>| token.and_then(|token| tokenizer.text_of(token)).unwrap_or_default();
+        let eos = file.header.number("tokenizer.ggml.eos_token_id").map(|id| id as u32);
+        let template = match template {
+            Some(source) => ChatTemplate::new(source, name(tokenizer.bos()), name(eos))
+                .map_err(|error| LoadError::Unsupported(format!("its chat template: {error}")))?,
+            None => ChatTemplate::chatml(),
+        };
+        let forward = Forward::new(Weights::read(file)?, Pool::new(threads)?);
+        if tokenizer.len() > forward.weights.shape.vocabulary {
+            return Err(LoadError::Damaged("its tokenizer has more tokens than the model".into()));
+        }
+        let (jobs, queue) = mpsc::channel();
+        let work = Work {
+            kept: Kept::new(forward.layout, kv_bytes),
+            forward,
+            tokenizer: tokenizer.clone(),
+            active: Vec::new(),
+        };
+        let thread = std::thread::Builder::new().name("executor".into()).spawn(move || work.run(&queue))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), threads, tokenizer, template })
+    }
+
+    /// Threads that compute.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// The tokens of a conversation of `(role, text)`, up to where the model answers; with `continue_from`, up to the end
+    /// of that beginning of an answer.
+    ///
+    /// # Errors
+    /// When the chat template refuses, in its words.
+    pub fn prompt(&self, messages: &[(&str, &str)], continue_from: Option<&str>) -> Result<Vec<u32>, PromptError> {
+        let text = self.template.render(messages, true)?;
+        let mut tokens = self.tokenizer.encode(&text, true)?;
+        if let Some(bos) = self.tokenizer.bos().filter(|_| self.tokenizer.adds_bos())
+            && tokens.first() != Some(&bos)
+        {
+            tokens.insert(0, bos);
+        }
+        if let Some(text) = continue_from {
+            tokens.extend(self.tokenizer.encode(text, false)?);
+        }
+        Ok(tokens)
+    }
+
+    /// Begins an answer. It waits while [`MOST_TOGETHER`] others are being computed.
+    pub fn submit(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            // Fails only when the thread panicked, which ends the process.
+            let _ = jobs.send((job, Instant::now()));
+        }
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+pub(crate) fn read_tokenizer(file: &ModelFile) -> Result<Tokenizer, LoadError> {
+    let (header, bytes) = (&file.header, file.bytes());
+    let id = |name: &str| header.number(&format!("tokenizer.ggml.{name}_token_id")).map(|id| id as u32);
+    let numbers = |name: &str| header.numbers(bytes, name).unwrap_or_default();
+    let vocabulary = crate::tokenizer::Vocabulary {
+        model: header.text("tokenizer.ggml.model").unwrap_or_default().into(),
+        pre: header.text("tokenizer.ggml.pre").map(Into::into),
+        tokens: header.texts(bytes, "tokenizer.ggml.tokens").unwrap_or_default(),
+        scores: numbers("tokenizer.ggml.scores").into_iter().map(|score| score as f32).collect(),
+        kinds: numbers("tokenizer.ggml.token_type").into_iter().map(|kind| kind as i32).collect(),
+        merges: header.texts(bytes, "tokenizer.ggml.merges").unwrap_or_default(),
+        bos: id("bos"),
+        eos: id("eos"),
+        eot: id("eot"),
+        unknown: id("unknown"),
+        add_bos: header.flag("tokenizer.ggml.add_bos_token"),
+        add_space_prefix: header.flag("tokenizer.ggml.add_space_prefix"),
+    };
+    let tokenizer =
+        Tokenizer::new(vocabulary).map_err(|error| LoadError::Unsupported(format!("its tokenizer: {error}")))?;
+    if let Some(pre) = tokenizer.unknown_pre() {
+        tracing::warn!(pre, "an unknown way of splitting text; the usual one is used");
+    }
+    Ok(tokenizer)
+}
+
+/// An answer that is being computed.
+struct Active {
+    job: Job,
+    cache: Cache,
+    /// The token that was chosen last and is not computed yet; none before the first.
+    last: Option<u32>,
+    random: fastrand::Rng,
+    text: TextStream,
+    submitted: Instant,
+    cached_tokens: usize,
+    completion_tokens: usize,
+    first_token: Option<Instant>,
+    last_token: Option<Instant>,
+    ended: Option<Outcome>,
+}
+
+/// What the executor's thread owns.
+struct Work {
+    forward: Forward,
+    kept: Kept,
+    tokenizer: Arc<Tokenizer>,
+    active: Vec<Active>,
+}
+
+impl Work {
+    fn run(mut self, queue: &mpsc::Receiver<(Job, Instant)>) {
+        loop {
+            while self.active.len() < MOST_TOGETHER {
+                let next = if self.active.is_empty() {
+                    // The only place that waits; an error means that the executor was dropped.
+                    let Ok(next) = queue.recv() else { return };
+                    Some(next)
+                } else {
+                    queue.try_recv().ok()
+                };
+                let Some((job, submitted)) = next else { break };
+                self.begin(job, submitted);
+            }
+            for active in &mut self.active {
+                if active.job.cancelled.load(Ordering::Relaxed) {
+                    active.ended = Some(Outcome::Cancelled);
+                }
+            }
+            self.end_answers();
+            if !self.active.is_empty() {
+                self.step();
+                self.end_answers();
+            }
+        }
+    }
+
+    fn begin(&mut self, job: Job, submitted: Instant) {
+        let cache = self.kept.beginning_of(&job.prompt);
+        tracing::debug!(prompt = job.prompt.len(), cached = cache.tokens.len(), "answer begins");
+        self.active.push(Active {
+            cached_tokens: cache.tokens.len(),
+            cache,
+            last: None,
+            random: job.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
+            text: TextStream::default(),
+            submitted,
+            completion_tokens: 0,
+            first_token: None,
+            last_token: None,
+            ended: if job.prompt.is_empty() || job.max_tokens == 0 { Some(Outcome::Length) } else { None },
+            job,
+        });
+    }
+
+    /// Advances every answer that is being written by one token, and the first prompts by as many as there is room for.
+    fn step(&mut self) {
+        let writing = self.active.iter().any(|active| active.last.is_some());
+        let mut room = if writing { PREFILL_TOKENS_BESIDE_OTHERS } else { PREFILL_TOKENS };
+        let mut runs = Vec::new();
+        let mut choosing = Vec::new();
+        for (index, active) in self.active.iter_mut().enumerate() {
+            let done = active.cache.tokens.len();
+            let (tokens, logits) = match &active.last {
+                Some(token) => (std::slice::from_ref(token), 1),
+                None => {
+                    let tokens = &active.job.prompt[done..];
+                    let tokens = &tokens[..tokens.len().min(room)];
+                    room -= tokens.len();
+                    (tokens, usize::from(done + tokens.len() == active.job.prompt.len()))
+                }
+            };
+            if tokens.is_empty() {
+                continue;
+            }
+            if logits == 1 {
+                choosing.push(index);
+            }
+            runs.push(Run { cache: &mut active.cache, tokens, logits });
+        }
+        let vocabulary = self.forward.weights.shape.vocabulary;
+        let logits = self.forward.step(&mut runs);
+        for (index, logits) in choosing.into_iter().zip(logits.chunks_exact_mut(vocabulary)) {
+            let active = &mut self.active[index];
+            let token = active.job.sampling.choose(logits, &mut active.random);
+            active.accept(token, &self.tokenizer);
+        }
+        let active = self.active.iter().map(|active| &active.cache);
+        self.kept.shrink(active);
+    }
+
+    fn end_answers(&mut self) {
+        let mut index = 0;
+        while index < self.active.len() {
+            let Some(outcome) = self.active[index].ended else {
+                index += 1;
+                continue;
+            };
+            let mut active = self.active.remove(index);
+            let rest = std::mem::take(&mut active.text).finish();
+            if !rest.is_empty() {
+                active.say(rest);
+            }
+            let ended = Ended {
+                outcome,
+                cached_tokens: active.cached_tokens as u32,
+                completion_tokens: active.completion_tokens as u32,
+                first_token: active.first_token.map(|first| first - active.submitted),
+                decode: active.first_token.zip(active.last_token).map_or(Duration::ZERO, |(first, last)| last - first),
+            };
+            (active.job.listener)(Piece::Ended(ended));
+            if !active.cache.tokens.is_empty() {
+                self.kept.keep(active.cache);
+            }
+        }
+        self.kept.shrink(self.active.iter().map(|active| &active.cache));
+    }
+}
+
+impl Active {
+    fn accept(&mut self, token: u32, tokenizer: &Tokenizer) {
+        let now = Instant::now();
+        self.first_token.get_or_insert(now);
+        self.last_token = Some(now);
+        self.completion_tokens += 1;
+        self.last = Some(token);
+        if tokenizer.is_end(token) {
+            self.ended = Some(Outcome::Stop);
+            return;
+        }
+        let text = self.text.push(tokenizer.bytes(token));
+        if !text.is_empty() {
+            self.say(text);
+        }
+        if self.completion_tokens >= self.job.max_tokens {
+            self.ended = Some(Outcome::Length);
+        }
+    }
+
+    fn say(&mut self, text: String) {
+        (self.job.listener)(Piece::Text { text, tokens: self.completion_tokens as u32 });
+    }
+}

@@ -1,0 +1,242 @@
+//! One step of a model: new tokens of any number of sequences through all layers.
+
+use tektra_kernels::{
+    ActivationRow, Activations, AttentionRun, AttentionShape, PAGE, Pool, Product, attend, dequantize, multiply, ops,
+    store_key, store_value,
+};
+
+use crate::{
+    kv::{Cache, PageLayout},
+    weights::{Layer, Weights},
+};
+
+/// New tokens of one sequence.
+pub(crate) struct Run<'a> {
+    /// Its cache, which gains the tokens.
+    pub(crate) cache: &'a mut Cache,
+    /// The tokens, at least one.
+    pub(crate) tokens: &'a [u32],
+    /// How many of the last tokens want logits.
+    pub(crate) logits: usize,
+}
+
+/// A model with the memory that its steps need, which is used again from step to step.
+pub(crate) struct Forward {
+    pub(crate) weights: Weights,
+    pub(crate) layout: PageLayout,
+    pool: Pool,
+    /// The residual stream: tokens x dim.
+    stream: Vec<f32>,
+    normed: Activations,
+    attended: Activations,
+    gated: Activations,
+    query: Vec<f32>,
+    key: Vec<f32>,
+    value: Vec<f32>,
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    projected: Vec<f32>,
+    logits: Vec<f32>,
+}
+
+impl Forward {
+    pub(crate) fn new(weights: Weights, pool: Pool) -> Self {
+        let layout = PageLayout::new(&weights.shape);
+        Self {
+            weights,
+            layout,
+            pool,
+            stream: Vec::new(),
+            normed: Activations::default(),
+            attended: Activations::default(),
+            gated: Activations::default(),
+            query: Vec::new(),
+            key: Vec::new(),
+            value: Vec::new(),
+            gate: Vec::new(),
+            up: Vec::new(),
+            projected: Vec::new(),
+            logits: Vec::new(),
+        }
+    }
+
+    /// Computes the runs' tokens, and the logits that they want: in the order of the runs, each as long as the
+    /// vocabulary. A token's results depend on the tokens before it in its sequence and on nothing else.
+    pub(crate) fn step(&mut self, runs: &mut [Run<'_>]) -> &mut [f32] {
+        let shape = &self.weights.shape;
+        let (dim, head_dim) = (shape.dim, shape.head_dim);
+        let tokens: usize = runs.iter().map(|run| run.tokens.len()).sum();
+        let (query_len, kv_len) = (shape.heads * head_dim, shape.kv_heads * head_dim);
+        self.stream.resize(tokens * dim, 0.0);
+        self.query.resize(tokens * query_len, 0.0);
+        self.key.resize(tokens * kv_len, 0.0);
+        self.value.resize(tokens * kv_len, 0.0);
+        self.gate.resize(tokens * shape.feed_forward, 0.0);
+        self.up.resize(tokens * shape.feed_forward, 0.0);
+        self.projected.resize(tokens * dim, 0.0);
+
+        let embedding = self.weights.file.matrix(&self.weights.embedding);
+        let mut positions = Vec::with_capacity(tokens);
+        let mut rows: Vec<_> = Vec::with_capacity(tokens);
+        let mut stream = self.stream.chunks_exact_mut(dim);
+        for run in runs.iter_mut() {
+            let first = run.cache.tokens.len();
+            run.cache.reserve(self.layout, run.tokens.len());
+            positions.extend(first..first + run.tokens.len());
+            rows.extend(run.tokens.iter().zip(stream.by_ref()));
+        }
+        self.pool.for_each(&mut rows, |(token, row)| {
+            // The tokenizer names no token that the model lacks; a damaged file may.
+            let token = (**token as usize).min(embedding.rows - 1);
+            dequantize(embedding.format, embedding.row(token), row);
+        });
+        let mut angles = vec![Vec::new(); tokens];
+        let mut places: Vec<_> = angles.iter_mut().zip(&positions).collect();
+        self.pool.for_each(&mut places, |(angles, position)| {
+            angles.extend(shape.frequencies.iter().map(|frequency| {
+                let (sine, cosine) = (f64::from(*frequency) * **position as f64).sin_cos();
+                [cosine as f32, sine as f32]
+            }));
+        });
+
+        for (index, layer) in self.weights.layers.iter().enumerate() {
+            let file = &self.weights.file;
+            norm_rows(&mut self.pool, &self.stream, &layer.attention_norm, shape.epsilon, &mut self.normed);
+            multiply(
+                &mut self.pool,
+                &self.normed,
+                &mut [
+                    Product { matrix: file.matrix(&layer.query), out: &mut self.query },
+                    Product { matrix: file.matrix(&layer.key), out: &mut self.key },
+                    Product { matrix: file.matrix(&layer.value), out: &mut self.value },
+                ],
+            );
+            let mut rows: Vec<_> = self
+                .query
+                .chunks_exact_mut(query_len)
+                .zip(self.key.chunks_exact_mut(kv_len))
+                .zip(self.value.chunks_exact_mut(kv_len))
+                .zip(&angles)
+                .map(|(((query, key), value), angles)| (query, key, value, angles.as_slice()))
+                .collect();
+            self.pool.for_each(&mut rows, |(query, key, value, angles)| {
+                self.weights.place(layer, query, key, value, angles);
+            });
+            let (keys, values) = (self.layout.keys(index), self.layout.values(index));
+            store(runs, &self.key, &self.value, kv_len, head_dim, keys, values);
+
+            self.attended.resize(tokens, query_len);
+            let pages: Vec<Vec<&[u16]>> =
+                runs.iter().map(|run| run.cache.pages.iter().map(|page| &page[..]).collect()).collect();
+            let mut attention: Vec<AttentionRun<'_>> = Vec::with_capacity(runs.len());
+            let (mut queries, mut out) = (&self.query[..], self.attended.values_mut());
+            for (run, pages) in runs.iter().zip(&pages) {
+                let (these, rest) = queries.split_at(run.tokens.len() * query_len);
+                let (target, rest_out) = out.split_at_mut(these.len());
+                (queries, out) = (rest, rest_out);
+                let first_position = run.cache.tokens.len();
+                attention.push(AttentionRun { first_position, queries: these, pages, keys, values, out: target });
+            }
+            let heads = AttentionShape { heads: shape.heads, kv_heads: shape.kv_heads, head_dim };
+            attend(&mut self.pool, heads, &mut attention);
+            drop(attention);
+
+            let mut rows: Vec<ActivationRow<'_>> = self.attended.rows_mut().collect();
+            self.pool.for_each(&mut rows, ActivationRow::quantize);
+            let output = Product { matrix: file.matrix(&layer.output), out: &mut self.projected };
+            multiply(&mut self.pool, &self.attended, &mut [output]);
+            add_rows(&mut self.pool, &mut self.stream, &self.projected, dim);
+
+            norm_rows(&mut self.pool, &self.stream, &layer.feed_forward_norm, shape.epsilon, &mut self.normed);
+            multiply(
+                &mut self.pool,
+                &self.normed,
+                &mut [
+                    Product { matrix: file.matrix(&layer.gate), out: &mut self.gate },
+                    Product { matrix: file.matrix(&layer.up), out: &mut self.up },
+                ],
+            );
+            self.gated.resize(tokens, shape.feed_forward);
+            let inputs = self.gate.chunks_exact(shape.feed_forward).zip(self.up.chunks_exact(shape.feed_forward));
+            let mut rows: Vec<_> = self.gated.rows_mut().zip(inputs).collect();
+            self.pool.for_each(&mut rows, |(row, (gate, up))| {
+                ops::silu_times(gate, up, row.values);
+                row.quantize();
+            });
+            let down = Product { matrix: file.matrix(&layer.down), out: &mut self.projected };
+            multiply(&mut self.pool, &self.gated, &mut [down]);
+            add_rows(&mut self.pool, &mut self.stream, &self.projected, dim);
+        }
+
+        // Only the rows that want logits go on.
+        let mut wanted = Vec::new();
+        let mut end = 0;
+        for run in runs.iter_mut() {
+            run.cache.tokens.extend_from_slice(run.tokens);
+            end += run.tokens.len();
+            wanted.extend_from_slice(&self.stream[(end - run.logits.min(run.tokens.len())) * dim..end * dim]);
+        }
+        let count = wanted.len() / dim;
+        self.logits.resize(count * shape.vocabulary, 0.0);
+        norm_rows(&mut self.pool, &wanted, &self.weights.norm, shape.epsilon, &mut self.normed);
+        let output = Product { matrix: self.weights.file.matrix(&self.weights.output), out: &mut self.logits };
+        multiply(&mut self.pool, &self.normed, &mut [output]);
+        &mut self.logits
+    }
+}
+
+impl Weights {
+    /// What happens to a token's query, key and value between their products and the cache.
+    fn place(&self, layer: &Layer, query: &mut [f32], key: &mut [f32], value: &mut [f32], angles: &[[f32; 2]]) {
+        let shape = &self.shape;
+        let [query_bias, key_bias, value_bias] = &layer.biases;
+        for (row, bias) in [(&mut *query, query_bias), (&mut *key, key_bias), (value, value_bias)] {
+            if let Some(bias) = bias {
+                ops::add(row, bias);
+            }
+        }
+        for (row, norm) in [(&mut *query, &layer.query_norm), (&mut *key, &layer.key_norm)] {
+            if let Some(norm) = norm {
+                for head in row.chunks_exact_mut(shape.head_dim) {
+                    let unnormed = head.to_vec();
+                    ops::rms_norm(&unnormed, norm, shape.epsilon, head);
+                }
+            }
+            ops::rope(row, shape.head_dim, angles, shape.pairs);
+        }
+        let scale = 1.0 / (shape.head_dim as f32).sqrt();
+        query.iter_mut().for_each(|element| *element *= scale);
+    }
+}
+
+/// Writes the new tokens' keys and values into their pages.
+fn store(runs: &mut [Run<'_>], key: &[f32], value: &[f32], kv_len: usize, head_dim: usize, keys: usize, values: usize) {
+    let mut rows = key.chunks_exact(kv_len).zip(value.chunks_exact(kv_len));
+    for run in runs {
+        let first = run.cache.tokens.len();
+        for (position, (key, value)) in (first..first + run.tokens.len()).zip(rows.by_ref()) {
+            let page = std::sync::Arc::get_mut(&mut run.cache.pages[position / PAGE]);
+            let page = page.expect("`reserve` made it this sequence's alone");
+            let heads = key.chunks_exact(head_dim).zip(value.chunks_exact(head_dim));
+            for (head, (key, value)) in heads.enumerate() {
+                let at = head * head_dim * PAGE;
+                store_key(&mut page[keys + at..], position % PAGE, key);
+                store_value(&mut page[values + at..], position % PAGE, value);
+            }
+        }
+    }
+}
+
+fn norm_rows(pool: &mut Pool, stream: &[f32], norm: &[f32], epsilon: f32, out: &mut Activations) {
+    out.resize(stream.len() / norm.len(), norm.len());
+    let mut rows: Vec<_> = out.rows_mut().zip(stream.chunks_exact(norm.len())).collect();
+    pool.for_each(&mut rows, |(row, from)| {
+        ops::rms_norm(from, norm, epsilon, row.values);
+        row.quantize();
+    });
+}
+
+fn add_rows(pool: &mut Pool, stream: &mut [f32], more: &[f32], dim: usize) {
+    let mut rows: Vec<_> = stream.chunks_exact_mut(dim).zip(more.chunks_exact(dim)).collect();
+    pool.for_each(&mut rows, |(row, more)| ops::add(row, more));
+}

@@ -1,0 +1,168 @@
+//! The KV cache: pages of [`PAGE`] positions, shared between conversations that begin alike.
+
+use std::{collections::HashSet, sync::Arc};
+
+use tektra_kernels::PAGE;
+
+use crate::weights::Shape;
+
+/// Keys and values of all layers at [`PAGE`] positions: for each layer keys, then values, in half precision.
+pub(crate) type Page = Box<[u16]>;
+
+/// How a page is laid out.
+#[derive(Clone, Copy)]
+pub(crate) struct PageLayout {
+    layers: usize,
+    /// Keys (or values) of one layer.
+    half: usize,
+}
+
+impl PageLayout {
+    pub(crate) fn new(shape: &Shape) -> Self {
+        Self { layers: shape.layers, half: shape.kv_heads * shape.head_dim * PAGE }
+    }
+
+    pub(crate) fn keys(self, layer: usize) -> usize {
+        layer * 2 * self.half
+    }
+
+    pub(crate) fn values(self, layer: usize) -> usize {
+        self.keys(layer) + self.half
+    }
+
+    pub(crate) fn bytes(self) -> usize {
+        self.layers * 2 * self.half * size_of::<u16>()
+    }
+
+    fn page(self) -> Arc<Page> {
+        Arc::new(vec![0; self.layers * 2 * self.half].into())
+    }
+}
+
+/// The cache of one sequence.
+#[derive(Clone, Default)]
+pub(crate) struct Cache {
+    /// Tokens whose keys and values are there.
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) pages: Vec<Arc<Page>>,
+}
+
+impl Cache {
+    /// Makes room for `count` more tokens in pages that are this sequence's alone.
+    pub(crate) fn reserve(&mut self, layout: PageLayout, count: usize) {
+        let first = self.tokens.len() / PAGE;
+        self.pages.resize_with((self.tokens.len() + count).div_ceil(PAGE), || layout.page());
+        for page in &mut self.pages[first..] {
+            // Shared only when a kept conversation ends inside of it.
+            Arc::make_mut(page);
+        }
+    }
+
+    /// Whether this cache holds nothing that `other` does not hold.
+    fn is_within(&self, other: &Self) -> bool {
+        other.tokens.starts_with(&self.tokens)
+    }
+}
+
+/// Finished conversations whose caches are kept for the next turn, the most recently used last.
+pub(crate) struct Kept {
+    caches: Vec<Cache>,
+    layout: PageLayout,
+    budget_bytes: usize,
+}
+
+impl Kept {
+    pub(crate) fn new(layout: PageLayout, budget_bytes: usize) -> Self {
+        Self { caches: Vec::new(), layout, budget_bytes }
+    }
+
+    /// The longest kept beginning of `prompt`, which leaves at least the last token to compute.
+    pub(crate) fn beginning_of(&mut self, prompt: &[u32]) -> Cache {
+        let common = |cache: &Cache| cache.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        let best = self.caches.iter().enumerate().map(|(index, cache)| (common(cache), index)).max();
+        let Some((common, index)) = best else { return Cache::default() };
+        let length = common.min(prompt.len().saturating_sub(1));
+        let used = self.caches.remove(index);
+        let beginning =
+            Cache { tokens: used.tokens[..length].to_vec(), pages: used.pages[..length.div_ceil(PAGE)].to_vec() };
+        self.caches.push(used);
+        beginning
+    }
+
+    /// Keeps a finished sequence's cache; whatever it continues is part of it.
+    pub(crate) fn keep(&mut self, cache: Cache) {
+        self.caches.retain(|kept| !kept.is_within(&cache));
+        if !self.caches.iter().any(|kept| cache.is_within(kept)) {
+            self.caches.push(cache);
+        }
+    }
+
+    /// Forgets the least recently used until what is kept and what `active` sequences hold fits the budget.
+    pub(crate) fn shrink<'a>(&mut self, active: impl Iterator<Item = &'a Cache> + Clone) {
+        while !self.caches.is_empty() && self.bytes(active.clone()) > self.budget_bytes {
+            self.caches.remove(0);
+        }
+    }
+
+    /// Bytes of all pages, each counted once.
+    pub(crate) fn bytes<'a>(&self, active: impl Iterator<Item = &'a Cache>) -> usize {
+        let pages = |cache: &Cache| cache.pages.iter().map(Arc::as_ptr).collect::<Vec<_>>();
+        let all: HashSet<*const Page> = self.caches.iter().flat_map(pages).chain(active.flat_map(pages)).collect();
+        all.len() * self.layout.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAYOUT: PageLayout = PageLayout { layers: 1, half: 4 };
+
+    fn cache(tokens: impl IntoIterator<Item = u32>) -> Cache {
+        let mut cache = Cache::default();
+        let tokens: Vec<u32> = tokens.into_iter().collect();
+        cache.reserve(LAYOUT, tokens.len());
+        cache.tokens = tokens;
+        cache
+    }
+
+    #[test]
+    fn the_longest_beginning_is_found_and_leaves_one_token() {
+        let mut kept = Kept::new(LAYOUT, usize::MAX);
+        kept.keep(cache(0..40));
+        kept.keep(cache((0..70).chain([7; 9])));
+        assert_eq!(kept.caches.len(), 1, "the shorter is part of the longer");
+        let prompt: Vec<u32> = (0..100).collect();
+        let found = kept.beginning_of(&prompt);
+        assert_eq!((found.tokens.len(), found.pages.len()), (70, 3));
+        assert_eq!(kept.beginning_of(&prompt[..50]).tokens.len(), 49);
+        assert_eq!(kept.beginning_of(&[5]).tokens.len(), 0);
+        assert_eq!(kept.beginning_of(&[]).tokens.len(), 0);
+    }
+
+    #[test]
+    fn what_is_written_after_a_shared_beginning_stays_private() {
+        let mut kept = Kept::new(LAYOUT, usize::MAX);
+        kept.keep(cache(0..40));
+        let mut found = kept.beginning_of(&(0..50).collect::<Vec<_>>());
+        found.reserve(LAYOUT, 10);
+        assert!(Arc::ptr_eq(&found.pages[0], &kept.caches[0].pages[0]), "a full page is shared");
+        assert!(!Arc::ptr_eq(&found.pages[1], &kept.caches[0].pages[1]), "a page to write in is not");
+        assert_eq!(kept.bytes([&found].into_iter()), 3 * LAYOUT.bytes());
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first_when_the_budget_is_passed() {
+        let mut kept = Kept::new(LAYOUT, 3 * LAYOUT.bytes());
+        for first in [100, 200, 300] {
+            kept.keep(cache(first..first + 30));
+        }
+        kept.beginning_of(&[100, 101, 102]);
+        kept.keep(cache(400..430));
+        kept.shrink(std::iter::empty());
+        let first: Vec<u32> = kept.caches.iter().map(|cache| cache.tokens[0]).collect();
+        assert_eq!(first, [300, 100, 400]);
+        kept.shrink([&cache(0..64)].into_iter());
+        assert_eq!(kept.caches.len(), 1);
+    }
+}

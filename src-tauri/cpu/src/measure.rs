@@ -1,0 +1,128 @@
+//! Measurements that anyone can repeat: speed as llama-bench takes it, perplexity, and what the memory delivers.
+
+use std::{path::Path, time::Instant};
+
+use tektra_kernels::Pool;
+
+use crate::{
+    LoadError,
+    executor::read_tokenizer,
+    forward::{Forward, Run},
+    kv::Cache,
+    tokenizer::Tokenizer,
+    weights::{ModelFile, Weights},
+};
+
+/// One repetition.
+#[derive(Clone, Copy, Debug)]
+pub struct Speed {
+    /// Prompt tokens a second.
+    pub prefill_tokens_per_second: f64,
+    /// Generated tokens a second, all sequences together.
+    pub decode_tokens_per_second: f64,
+}
+
+/// A model whose speed or quality is measured, without tokenizer, sampling or queue.
+pub struct Subject {
+    forward: Forward,
+    tokenizer: Tokenizer,
+}
+
+impl Subject {
+    /// Loads the model at `path` to compute on `threads` threads.
+    ///
+    /// # Errors
+    /// As [`crate::Executor::load`].
+    pub fn load(path: &Path, threads: usize) -> Result<Self, LoadError> {
+        let file = ModelFile::open(path)?;
+        let tokenizer = read_tokenizer(&file)?;
+        Ok(Self { forward: Forward::new(Weights::read(file)?, Pool::new(threads)?), tokenizer })
+    }
+
+    /// The instruction set that computes.
+    pub fn simd(&self) -> &'static str {
+        tektra_kernels::level().name()
+    }
+
+    /// The tokens of a text.
+    ///
+    /// # Errors
+    /// When the tokenizer refuses it.
+    pub fn tokens(&self, text: &str) -> Result<Vec<u32>, crate::PromptError> {
+        Ok(self.tokenizer.encode(text, false)?)
+    }
+
+    /// Prefills `prefill` random tokens into each of `sequences` empty caches, then generates `decode` tokens in each.
+    pub fn speed(&mut self, prefill: usize, decode: usize, sequences: usize) -> Speed {
+        let mut random = fastrand::Rng::with_seed(7);
+        let vocabulary = self.forward.weights.shape.vocabulary as u32;
+        let mut caches = vec![Cache::default(); sequences];
+        let begun = Instant::now();
+        for cache in &mut caches {
+            let tokens: Vec<u32> = (0..prefill).map(|_| random.u32(..vocabulary)).collect();
+            for tokens in tokens.chunks(crate::executor::PREFILL_TOKENS) {
+                let end = cache.tokens.len() + tokens.len() == prefill;
+                self.forward.step(&mut [Run { cache: &mut *cache, tokens, logits: usize::from(end) }]);
+            }
+        }
+        let prefilled = Instant::now();
+        for _ in 0..decode {
+            let tokens: Vec<u32> = caches.iter().map(|_| random.u32(..vocabulary)).collect();
+            let runs = caches.iter_mut().zip(tokens.chunks(1));
+            let mut runs: Vec<Run<'_>> = runs.map(|(cache, tokens)| Run { cache, tokens, logits: 1 }).collect();
+            self.forward.step(&mut runs);
+        }
+        Speed {
+            prefill_tokens_per_second: (prefill * sequences) as f64 / (prefilled - begun).as_secs_f64(),
+            decode_tokens_per_second: (decode * sequences) as f64 / prefilled.elapsed().as_secs_f64(),
+        }
+    }
+
+    /// Perplexity of `tokens` in windows of `window`, every token but the first of each window counted.
+    pub fn perplexity(&mut self, tokens: &[u32], window: usize) -> f64 {
+        let vocabulary = self.forward.weights.shape.vocabulary;
+        let (mut loss, mut count) = (0.0, 0);
+        for window in tokens.chunks(window).filter(|window| window.len() > 1) {
+            let (last, context) = window.split_last().expect("two tokens at least");
+            let mut cache = Cache::default();
+            let mut targets = context[1..].iter().chain([last]);
+            for tokens in context.chunks(crate::executor::PREFILL_TOKENS) {
+                let logits = self.forward.step(&mut [Run { cache: &mut cache, tokens, logits: tokens.len() }]);
+                for (logits, &target) in logits.chunks_exact(vocabulary).zip(targets.by_ref().take(tokens.len())) {
+                    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                    let sum: f64 = logits.iter().map(|logit| f64::from(logit - largest).exp()).sum();
+                    loss += sum.ln() - f64::from(logits[target as usize] - largest);
+                    count += 1;
+                }
+            }
+        }
+        (loss / f64::from(count)).exp()
+    }
+}
+
+/// How fast `threads` threads read memory, in GB/s (10^9 bytes): the ceiling of decoding.
+///
+/// # Errors
+/// When the system starts no more threads.
+pub fn read_gigabytes_per_second(threads: usize) -> std::io::Result<f64> {
+    const WORDS: usize = 64 << 20;
+    const CHUNKS: usize = 256;
+    let memory: Vec<u64> = (0..WORDS as u64).collect();
+    let mut pool = Pool::new(threads)?;
+    let mut best = f64::INFINITY;
+    for _ in 0..5 {
+        let begun = Instant::now();
+        pool.run(CHUNKS, &|chunk| {
+            let part = &memory[chunk * (WORDS / CHUNKS)..][..WORDS / CHUNKS];
+            let mut sums = [0_u64; 32];
+            for words in part.as_chunks::<32>().0 {
+                for (sum, word) in sums.iter_mut().zip(words) {
+                    *sum = sum.wrapping_add(*word);
+                }
+            }
+            std::hint::black_box(sums);
+        });
+        best = best.min(begun.elapsed().as_secs_f64());
+    }
+    Ok((WORDS * size_of::<u64>()) as f64 / best / 1e9)
+}

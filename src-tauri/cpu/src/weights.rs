@@ -1,0 +1,237 @@
+//! A model's numbers: its shape from the header, its weights where they lie in the mapped file.
+
+use std::{fs::File, path::Path};
+
+use memmap2::Mmap;
+use tektra_gguf::{Header, HeaderError};
+use tektra_kernels::{Format, Matrix, dequantize, ops::RopePairs};
+
+/// Why a file cannot be run here.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be opened or mapped.
+    #[error("the file cannot be read ({0})")]
+    Unreadable(#[from] std::io::Error),
+    /// The header is broken.
+    #[error("the file {0}")]
+    Header(#[from] HeaderError),
+    /// A model of a kind that this executor does not know; another one may.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The file says that it holds something, and does not.
+    #[error("the file is damaged: {0}")]
+    Damaged(String),
+}
+
+/// A GGUF file, mapped and never copied.
+pub(crate) struct ModelFile {
+    bytes: Mmap,
+    pub(crate) header: Header,
+}
+
+impl ModelFile {
+    pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
+        let file = File::open(path)?;
+        // SAFETY: the map is only read. Whoever shortens the file meanwhile ends this process, which is the engine's own
+        // and is started again; nothing of a conversation lives in it.
+        #[allow(unsafe_code)]
+        let bytes = unsafe { Mmap::map(&file) }?;
+        let header = Header::read(&bytes)?;
+        if header.expected_bytes > bytes.len() as u64 {
+            return Err(LoadError::Damaged("it is cut short".into()));
+        }
+        Ok(Self { bytes, header })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn find(&self, name: &str, rows: usize, columns: usize) -> Result<Option<Weight>, LoadError> {
+        let Some(tensor) = self.header.tensors.iter().find(|tensor| tensor.name == name) else { return Ok(None) };
+        let damaged = || LoadError::Damaged(format!("`{name}` has another shape than the header says"));
+        let format = Format::from_ggml(tensor.kind)
+            .ok_or_else(|| LoadError::Unsupported(format!("`{name}` is of ggml type {}", tensor.kind)))?;
+        let size = |index: usize| tensor.dimensions.get(index).map_or(1, |&size| size as usize);
+        if size(0) != columns || size(1) != rows || tensor.elements != (rows * columns) as u64 {
+            return Err(damaged());
+        }
+        let start = usize::try_from(self.header.data_start + tensor.offset).map_err(|_| damaged())?;
+        let len = format.row_bytes(columns).and_then(|bytes| bytes.checked_mul(rows)).ok_or_else(damaged)?;
+        if start.checked_add(len).is_none_or(|end| end > self.bytes.len()) {
+            return Err(damaged());
+        }
+        Ok(Some(Weight { format, rows, columns, start, len }))
+    }
+
+    fn weight(&self, name: &str, rows: usize, columns: usize) -> Result<Weight, LoadError> {
+        self.find(name, rows, columns)?.ok_or_else(|| LoadError::Damaged(format!("`{name}` is missing")))
+    }
+
+    /// A vector as `f32`: norms, biases.
+    fn vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, LoadError> {
+        let Some(weight) = self.find(name, 1, len)? else { return Ok(None) };
+        let mut values = vec![0.0; len];
+        dequantize(weight.format, self.matrix(&weight).row(0), &mut values);
+        Ok(Some(values))
+    }
+
+    fn norm(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
+        self.vector(name, len)?.ok_or_else(|| LoadError::Damaged(format!("`{name}` is missing")))
+    }
+
+    pub(crate) fn matrix(&self, weight: &Weight) -> Matrix<'_> {
+        let bytes = &self.bytes[weight.start..][..weight.len];
+        Matrix::new(weight.format, weight.rows, weight.columns, bytes).expect("its shape was checked when it was found")
+    }
+}
+
+/// Where a matrix is in the file.
+#[derive(Clone)]
+pub(crate) struct Weight {
+    format: Format,
+    pub(crate) rows: usize,
+    columns: usize,
+    start: usize,
+    len: usize,
+}
+
+/// The sizes that a model has.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) dim: usize,
+    pub(crate) layers: usize,
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
+    pub(crate) feed_forward: usize,
+    pub(crate) vocabulary: usize,
+    pub(crate) epsilon: f32,
+    pub(crate) pairs: RopePairs,
+    /// Radians that each pair of elements turns by from one position to the next.
+    pub(crate) frequencies: Vec<f32>,
+}
+
+pub(crate) struct Layer {
+    pub(crate) attention_norm: Vec<f32>,
+    pub(crate) query: Weight,
+    pub(crate) key: Weight,
+    pub(crate) value: Weight,
+    /// Of query, key and value.
+    pub(crate) biases: [Option<Vec<f32>>; 3],
+    pub(crate) query_norm: Option<Vec<f32>>,
+    pub(crate) key_norm: Option<Vec<f32>>,
+    pub(crate) output: Weight,
+    pub(crate) feed_forward_norm: Vec<f32>,
+    pub(crate) gate: Weight,
+    pub(crate) up: Weight,
+    pub(crate) down: Weight,
+}
+
+/// A decoder of the Llama family: RMS norms, rotary positions, grouped attention, gated feed-forward.
+pub(crate) struct Weights {
+    pub(crate) file: ModelFile,
+    pub(crate) shape: Shape,
+    pub(crate) embedding: Weight,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) norm: Vec<f32>,
+    pub(crate) output: Weight,
+}
+
+impl Weights {
+    pub(crate) fn read(file: ModelFile) -> Result<Self, LoadError> {
+        let shape = Shape::read(&file)?;
+        let Shape { dim, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = shape;
+        let embedding = file.weight("token_embd.weight", vocabulary, dim)?;
+        let output = file.find("output.weight", vocabulary, dim)?.unwrap_or_else(|| embedding.clone());
+        let layers = (0..shape.layers)
+            .map(|index| {
+                let name = |part: &str| format!("blk.{index}.{part}");
+                let weight = |part: &str, rows, columns| file.weight(&name(part), rows, columns);
+                Ok(Layer {
+                    attention_norm: file.norm(&name("attn_norm.weight"), dim)?,
+                    query: weight("attn_q.weight", heads * head_dim, dim)?,
+                    key: weight("attn_k.weight", kv_heads * head_dim, dim)?,
+                    value: weight("attn_v.weight", kv_heads * head_dim, dim)?,
+                    biases: [
+                        file.vector(&name("attn_q.bias"), heads * head_dim)?,
+                        file.vector(&name("attn_k.bias"), kv_heads * head_dim)?,
+                        file.vector(&name("attn_v.bias"), kv_heads * head_dim)?,
+                    ],
+                    query_norm: file.vector(&name("attn_q_norm.weight"), head_dim)?,
+                    key_norm: file.vector(&name("attn_k_norm.weight"), head_dim)?,
+                    output: weight("attn_output.weight", dim, heads * head_dim)?,
+                    feed_forward_norm: file.norm(&name("ffn_norm.weight"), dim)?,
+                    gate: weight("ffn_gate.weight", feed_forward, dim)?,
+                    up: weight("ffn_up.weight", feed_forward, dim)?,
+                    down: weight("ffn_down.weight", dim, feed_forward)?,
+                })
+            })
+            .collect::<Result<_, LoadError>>()?;
+        let norm = file.norm("output_norm.weight", dim)?;
+        Ok(Self { file, shape, embedding, layers, norm, output })
+    }
+}
+
+/// More than any model has; damaged headers say anything.
+const MOST: usize = 1 << 24;
+
+impl Shape {
+    fn read(file: &ModelFile) -> Result<Self, LoadError> {
+        let header = &file.header;
+        let architecture = header.text("general.architecture").unwrap_or_default();
+        let pairs = match architecture {
+            "llama" => RopePairs::Neighbours,
+            "qwen2" | "qwen3" => RopePairs::Halves,
+            other => return Err(LoadError::Unsupported(format!("architecture \"{other}\""))),
+        };
+        let number = |key: &str| header.number(&format!("{architecture}.{key}"));
+        let size = |key: &str| match number(key) {
+            Some(size) if size >= 1.0 && size <= MOST as f64 => Ok(size as usize),
+            _ => Err(LoadError::Damaged(format!("no usable `{architecture}.{key}`"))),
+        };
+        if number("expert_count").is_some_and(|experts| experts > 0.0) {
+            return Err(LoadError::Unsupported("a mixture of experts".into()));
+        }
+        let (dim, heads) = (size("embedding_length")?, size("attention.head_count")?);
+        let kv_heads = size("attention.head_count_kv").unwrap_or(heads);
+        let head_dim = size("attention.key_length").unwrap_or(dim / heads);
+        if size("attention.value_length").is_ok_and(|value| value != head_dim) {
+            return Err(LoadError::Unsupported("keys and values of different lengths".into()));
+        }
+        if !heads.is_multiple_of(kv_heads) || head_dim == 0 || !head_dim.is_multiple_of(16) {
+            return Err(LoadError::Unsupported(format!("{heads} heads of {head_dim} over {kv_heads}")));
+        }
+        let vocabulary = header.tensors.iter().find(|tensor| tensor.name == "token_embd.weight");
+        let vocabulary = vocabulary.and_then(|tensor| tensor.dimensions.get(1)).map_or(0, |&size| size as usize);
+        if vocabulary == 0 || vocabulary > MOST {
+            return Err(LoadError::Damaged("no usable vocabulary".into()));
+        }
+        let rotated = size("rope.dimension_count").unwrap_or(head_dim);
+        if rotated > head_dim || !rotated.is_multiple_of(2) {
+            return Err(LoadError::Damaged("more rotated elements than a head has".into()));
+        }
+        let linear = match header.text(&format!("{architecture}.rope.scaling.type")) {
+            None | Some("none") => 1.0,
+            Some("linear") => number("rope.scaling.factor").unwrap_or(1.0).max(1.0),
+            Some(other) => return Err(LoadError::Unsupported(format!("position scaling \"{other}\""))),
+        };
+        let base = number("rope.freq_base").unwrap_or(10_000.0);
+        let factors = file.vector("rope_freqs.weight", rotated / 2)?.unwrap_or_else(|| vec![1.0; rotated / 2]);
+        let frequency = |(pair, factor): (usize, &f32)| {
+            (base.powf(-2.0 * pair as f64 / rotated as f64) / linear / f64::from(*factor)) as f32
+        };
+        Ok(Self {
+            dim,
+            layers: size("block_count")?,
+            heads,
+            kv_heads,
+            head_dim,
+            feed_forward: size("feed_forward_length")?,
+            vocabulary,
+            epsilon: number("attention.layer_norm_rms_epsilon").unwrap_or(1e-5) as f32,
+            pairs,
+            frequencies: factors.iter().enumerate().map(frequency).collect(),
+        })
+    }
+}

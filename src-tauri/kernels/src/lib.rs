@@ -1,0 +1,36 @@
+//! Tektra's CPU kernels.
+//!
+//! Slices in, slices out; nothing here knows a model or a file. Every result is a function of its inputs alone, to the
+//! last bit: the number of threads, the number of rows computed together and the order in which they arrive change
+//! nothing. A conversation that is continued, batched with others or computed anew therefore gets the same answer.
+//!
+//! - [`Matrix`] and [`multiply`]: products of activations with weights in any [`Format`], straight from the file's bytes
+//! - [`attend`]: attention over a paged KV cache
+//! - [`ops`]: norms, rotation, activation functions
+//! - [`Pool`]: the threads
+//!
+//! The instruction set is chosen when the program runs: see [`Level`].
+
+#![allow(unsafe_code)]
+
+mod activations;
+mod attention;
+mod decode;
+mod float;
+mod format;
+pub mod ops;
+mod pool;
+mod product;
+mod quantized;
+mod simd;
+
+pub use activations::{ActivationRow, Activations};
+pub use attention::{AttentionRun, AttentionShape, PAGE, attend, store_key, store_value};
+pub use decode::{dequantize, f16_to_f32, f32_to_f16};
+pub use format::{Format, Matrix};
+pub use pool::Pool;
+pub use product::{Product, multiply};
+pub use simd::{Level, level};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,32 @@
+//! Products with quantized weights: 8-bit activations times the weights' codes in whole numbers, scaled group by group.
+
+#[cfg(target_arch = "x86_64")]
+mod formats;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use crate::{Activations, Level, Matrix};
+
+/// Rows `first..end` of a product with a quantized matrix.
+///
+/// # Safety
+/// `out` is good for `activations.rows * matrix.rows` elements, of which nobody else touches those of rows
+/// `first..end`; the shapes fit; the processor has `level`.
+pub(crate) unsafe fn product(
+    level: Level,
+    matrix: &Matrix<'_>,
+    first: usize,
+    end: usize,
+    activations: &Activations,
+    out: *mut f32,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if level != Level::Portable {
+        // SAFETY: the caller's promises.
+        return unsafe { x86::product(level, matrix, first, end, activations, out) };
+    }
+    let _ = level;
+    // SAFETY: the caller's promises.
+    unsafe { portable::product(matrix, first, end, activations, out) }
+}

@@ -1,0 +1,53 @@
+//! Products in plain Rust: the reference, and the way of processors without a kernel of their own.
+
+use crate::{Activations, Format, Matrix, decode::Block};
+
+/// See [`super::product`].
+///
+/// # Safety
+/// The same.
+pub(super) unsafe fn product(matrix: &Matrix<'_>, first: usize, end: usize, activations: &Activations, out: *mut f32) {
+    let (len, bytes) = (matrix.format.block_len(), matrix.format.block_bytes());
+    let groups = matrix.columns / 32;
+    let halves = matches!(matrix.format, Format::Q2K | Format::Q3K | Format::Q6K);
+    let affine = matches!(matrix.format, Format::Q4_1 | Format::Q5_1 | Format::Q2K | Format::Q4K | Format::Q5K);
+    let mut block = Block::new();
+    let mut sums = vec![0.0_f32; activations.rows];
+    for row in first..end {
+        sums.fill(0.0);
+        for (index, bytes) in matrix.row(row).chunks_exact(bytes).enumerate() {
+            block.read(matrix.format, bytes);
+            for (a, sum) in sums.iter_mut().enumerate() {
+                let codes = &activations.codes[a * matrix.columns + index * len..][..len];
+                for group in 0..len / 32 {
+                    let at = a * groups + (index * len) / 32 + group;
+                    let activation_scale = activations.scales[at];
+                    let in_halves = [activations.half_sums[2 * at], activations.half_sums[2 * at + 1]];
+                    let whole = |half: usize| -> i32 {
+                        let at = 32 * group + 16 * half;
+                        let products = block.codes[at..at + 16].iter().zip(&codes[at..at + 16]);
+                        products.map(|(&code, &value)| i32::from(code) * i32::from(value)).sum()
+                    };
+                    // The same roundings in the same order as the kernels with vectors.
+                    let mut add = |whole: i32, half: usize, in_half: i32| {
+                        let whole = (whole - i32::from(block.zero) * in_half) as f32;
+                        *sum = whole.mul_add(block.scale[half] * activation_scale, *sum);
+                        if affine {
+                            *sum = block.offset[half].mul_add(activation_scale * in_half as f32, *sum);
+                        }
+                    };
+                    if halves {
+                        add(whole(0), 2 * group, in_halves[0]);
+                        add(whole(1), 2 * group + 1, in_halves[1]);
+                    } else {
+                        add(whole(0) + whole(1), 2 * group, in_halves[0] + in_halves[1]);
+                    }
+                }
+            }
+        }
+        for (a, &sum) in sums.iter().enumerate() {
+            // SAFETY: inside of `out`, and the caller's alone.
+            unsafe { *out.add(a * matrix.rows + row) = sum };
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! One source for every instruction set: kernels are written over [`Simd`] and compiled once for each [`Level`].
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::sync::OnceLock;
+
+pub(crate) use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+/// What the processor can do, as far as the kernels make a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Plain Rust.
+    Portable,
+    /// AVX2, FMA and F16C.
+    Avx2,
+    /// [`Level::Avx2`] and the 8-bit dot products of AVX-VNNI.
+    AvxVnni,
+    /// AVX-512 F, BW, DQ, VL and VNNI.
+    Avx512,
+}
+
+impl Level {
+    /// The levels that this processor has, lowest first.
+    pub fn available() -> Vec<Self> {
+        #[allow(unused_mut)]
+        let mut levels = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            macro_rules! has { ($($name:tt),+) => { $(is_x86_feature_detected!($name))&&+ }; }
+            if has!("avx2", "fma", "f16c") {
+                levels.push(Self::Avx2);
+                if has!("avxvnni") {
+                    levels.push(Self::AvxVnni);
+                }
+                if has!("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni") {
+                    levels.push(Self::Avx512);
+                }
+            }
+        }
+        levels
+    }
+
+    /// Its name, as `TEKTRA_SIMD` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::AvxVnni => "avx-vnni",
+            Self::Avx512 => "avx-512",
+        }
+    }
+}
+
+/// The level that the kernels use: the highest available, or the one that `TEKTRA_SIMD` names, for comparisons.
+pub fn level() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    *LEVEL.get_or_init(|| {
+        let levels = Level::available();
+        let wanted = std::env::var("TEKTRA_SIMD").unwrap_or_default();
+        let chosen = levels.iter().find(|level| level.name() == wanted).or(levels.last());
+        chosen.copied().unwrap_or(Level::Portable)
+    })
+}
+
+/// Elements of a vector at every level: sums are taken over the same lanes everywhere, and are therefore the same.
+pub(crate) const LANES: usize = 16;
+
+/// A vector of `f32` and what the kernels do with it.
+///
+/// # Safety
+/// The functions may only be called where the processor has the level's instructions, and pointers must be good for
+/// [`LANES`] elements.
+pub(crate) unsafe trait Simd: Copy + 'static {
+    type F: Copy;
+    unsafe fn splat(value: f32) -> Self::F;
+    unsafe fn load(from: *const f32) -> Self::F;
+    unsafe fn store(to: *mut f32, value: Self::F);
+    /// From IEEE half precision.
+    unsafe fn load_f16(from: *const u16) -> Self::F;
+    /// From bfloat16.
+    unsafe fn load_bf16(from: *const u16) -> Self::F;
+    /// `a * b + c`.
+    unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn div(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn round(a: Self::F) -> Self::F;
+    /// 2 to the power of a whole number between -126 and 127.
+    unsafe fn power_of_two(whole: Self::F) -> Self::F;
+
+    /// All lanes, in an order that depends on nothing.
+    #[inline(always)]
+    unsafe fn lanes(value: Self::F) -> [f32; LANES] {
+        let mut lanes = [0.0; LANES];
+        unsafe { Self::store(lanes.as_mut_ptr(), value) };
+        lanes
+    }
+
+    #[inline(always)]
+    unsafe fn sum(value: Self::F) -> f32 {
+        let mut lanes = unsafe { Self::lanes(value) };
+        let mut width = LANES / 2;
+        while width > 0 {
+            for i in 0..width {
+                lanes[i] += lanes[i + width];
+            }
+            width /= 2;
+        }
+        lanes[0]
+    }
+
+    #[inline(always)]
+    unsafe fn largest(value: Self::F) -> f32 {
+        let lanes = unsafe { Self::lanes(value) };
+        lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    /// e to the power of `x`, to about 2 units in the last place; 0 below -87.
+    ///
+    /// The range reduction and polynomial of Cephes' `expf`.
+    #[inline(always)]
+    unsafe fn exp(x: Self::F) -> Self::F {
+        unsafe {
+            let x = Self::min(Self::max(x, Self::splat(-87.0)), Self::splat(88.0));
+            let whole = Self::round(Self::mul(x, Self::splat(std::f32::consts::LOG2_E)));
+            let rest = Self::fma(whole, Self::splat(-0.693_359_4), x);
+            let rest = Self::fma(whole, Self::splat(2.121_944_4e-4), rest);
+            let mut sum = Self::splat(1.987_569_1e-4);
+            for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+                sum = Self::fma(sum, rest, Self::splat(coefficient));
+            }
+            let sum = Self::add(Self::fma(Self::mul(sum, rest), rest, rest), Self::splat(1.0));
+            Self::mul(sum, Self::power_of_two(whole))
+        }
+    }
+}
+
+/// Defines a safe function that runs a generic kernel at the processor's level.
+macro_rules! at_every_level {
+    ($(#[$meta:meta])* $visible:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) = $body:ident) => {
+        $(#[$meta])*
+        $visible fn $name($($arg: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma,f16c")]
+                unsafe fn avx2($($arg: $type),*) {
+                    unsafe { $body::<$crate::simd::Avx2>($($arg),*) }
+                }
+                #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+                unsafe fn avx512($($arg: $type),*) {
+                    unsafe { $body::<$crate::simd::Avx512>($($arg),*) }
+                }
+                match $crate::simd::level() {
+                    // SAFETY: `level` names only what the processor has.
+                    $crate::Level::Avx512 => return unsafe { avx512($($arg),*) },
+                    // SAFETY: the same.
+                    $crate::Level::Avx2 | $crate::Level::AvxVnni => return unsafe { avx2($($arg),*) },
+                    $crate::Level::Portable => {}
+                }
+            }
+            // SAFETY: plain Rust runs anywhere.
+            unsafe { $body::<$crate::simd::Portable>($($arg),*) }
+        }
+    };
+}
+pub(crate) use at_every_level;
+
+at_every_level! {
+    /// See [`crate::ActivationRow::quantize`].
+    pub(crate) fn quantize(values: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [i32], half_sums: &mut [i32])
+        = quantize_row
+}
+
+#[inline(always)]
+unsafe fn quantize_row<S: Simd>(
+    values: &[f32],
+    codes: &mut [i8],
+    scales: &mut [f32],
+    sums: &mut [i32],
+    half_sums: &mut [i32],
+) {
+    let values = values.as_chunks::<32>().0.iter().zip(codes.as_chunks_mut::<32>().0);
+    let results = scales.iter_mut().zip(sums).zip(half_sums.as_chunks_mut::<2>().0);
+    for ((values, codes), ((scale, sum), halves)) in values.zip(results) {
+        // SAFETY: steps of LANES, which divides 32.
+        let largest = unsafe {
+            let mut largest = S::splat(0.0);
+            for at in (0..32).step_by(LANES) {
+                let value = S::load(values.as_ptr().add(at));
+                largest = S::max(largest, S::max(value, S::mul(value, S::splat(-1.0))));
+            }
+            S::largest(largest)
+        };
+        *scale = largest / 127.0;
+        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        let mut rounded = [0.0_f32; 32];
+        // SAFETY: as above.
+        unsafe {
+            for at in (0..32).step_by(LANES) {
+                let value = S::mul(S::load(values.as_ptr().add(at)), S::splat(inverse));
+                // Not a number becomes a number here, so that the conversion below is always defined.
+                let value = S::min(S::max(S::round(value), S::splat(-127.0)), S::splat(127.0));
+                S::store(rounded.as_mut_ptr().add(at), value);
+            }
+        }
+        *halves = [0, 0];
+        for i in 0..32 {
+            // SAFETY: between -127 and 127; `max` and `min` above give their second operand for a NaN.
+            let code = unsafe { rounded[i].to_int_unchecked::<i32>() };
+            codes[i] = code as i8;
+            halves[i / 16] += code;
+        }
+        *sum = halves[0] + halves[1];
+    }
+}

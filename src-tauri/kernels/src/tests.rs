@@ -1,0 +1,313 @@
+//! Every kernel at every level of this processor against plain sums in `f64`.
+
+use super::{product::multiply_at, *};
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 32) as u32
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        self.next() as usize % end
+    }
+
+    /// About -1 to 1.
+    fn unit(&mut self) -> f32 {
+        (self.next() as f32 / u32::MAX as f32) * 2.0 - 1.0
+    }
+}
+
+/// Where a block's half-precision scales are.
+fn halves(format: Format) -> &'static [usize] {
+    match format {
+        Format::Q4_0 | Format::Q5_0 | Format::Q8_0 => &[0],
+        Format::Q4_1 | Format::Q5_1 | Format::Q4K | Format::Q5K => &[0, 2],
+        Format::Q2K => &[80, 82],
+        Format::Q3K => &[108],
+        Format::Q6K => &[208],
+        Format::F32 | Format::F16 | Format::BF16 => &[],
+    }
+}
+
+/// Random weights; `extreme` sets every code bit now and then, so that sums are as large as they get.
+fn weights(random: &mut Random, format: Format, rows: usize, columns: usize, extreme: bool) -> Vec<u8> {
+    let blocks = rows * columns / format.block_len();
+    let mut bytes = Vec::new();
+    for _ in 0..blocks {
+        let block = match format {
+            Format::F32 => random.unit().to_le_bytes().to_vec(),
+            Format::F16 => f32_to_f16(random.unit()).to_le_bytes().to_vec(),
+            Format::BF16 => ((random.unit().to_bits() >> 16) as u16).to_le_bytes().to_vec(),
+            _ => {
+                let fill = if extreme { [0x00, 0xff, 0x80, 0x7f][random.below(4)] } else { 0 };
+                let byte = |random: &mut Random| if extreme { fill } else { random.next() as u8 };
+                let mut block: Vec<u8> = (0..format.block_bytes()).map(|_| byte(random)).collect();
+                for &at in halves(format) {
+                    block[at..at + 2].copy_from_slice(&f32_to_f16(random.unit() * 0.01).to_le_bytes());
+                }
+                block
+            }
+        };
+        bytes.extend(block);
+    }
+    bytes
+}
+
+fn activations(random: &mut Random, rows: usize, columns: usize) -> Activations {
+    let mut activations = Activations::default();
+    activations.resize(rows, columns);
+    for mut row in activations.rows_mut() {
+        let size = 10_f32.powi(random.below(6) as i32 - 3);
+        row.values.iter_mut().for_each(|value| *value = random.unit() * size);
+        row.quantize();
+    }
+    activations
+}
+
+/// What the kernels should give, and how large the sums were that it came from.
+fn expected(matrix: &Matrix<'_>, activations: &Activations, token: usize, row: usize) -> (f64, f64) {
+    let columns = matrix.columns;
+    let mut weights = vec![0.0; columns];
+    dequantize(matrix.format, matrix.row(row), &mut weights);
+    let value = |i: usize| {
+        if matrix.format.is_float() {
+            f64::from(activations.values[token * columns + i])
+        } else {
+            let scale = activations.scales[(token * columns + i) / 32];
+            f64::from(activations.codes[token * columns + i]) * f64::from(scale)
+        }
+    };
+    let products = weights.iter().enumerate().map(|(i, &weight)| f64::from(weight) * value(i));
+    products.fold((0.0, 1e-9), |(sum, size), product| (sum + product, size + product.abs()))
+}
+
+fn run(level: Level, threads: usize, matrix: Matrix<'_>, activations: &Activations) -> Vec<f32> {
+    let mut out = vec![f32::NAN; activations.rows() * matrix.rows];
+    let mut pool = Pool::new(threads).expect("threads");
+    multiply_at(level, &mut pool, activations, &mut [Product { matrix, out: &mut out }]);
+    out
+}
+
+#[test]
+fn products_are_right_in_every_format_and_at_every_level() {
+    let mut random = Random(0x1234_5678_9abc_def1);
+    for format in Format::ALL {
+        for (rows, blocks, tokens, extreme) in [
+            (1, 1, 1, false),
+            (8, 3, 1, false),
+            (37, 2, 2, true),
+            (16, 5, 3, false),
+            (65, 2, 5, false),
+            (50, 3, 23, true),
+        ] {
+            let columns = if format.is_float() { blocks * 13 + 3 } else { blocks * format.block_len() };
+            let bytes = weights(&mut random, format, rows, columns, extreme);
+            let matrix = Matrix::new(format, rows, columns, &bytes).expect("a matrix");
+            let activations = activations(&mut random, tokens, columns);
+            for level in Level::available() {
+                let out = run(level, 2, matrix, &activations);
+                for token in 0..tokens {
+                    for row in 0..rows {
+                        let (expected, size) = expected(&matrix, &activations, token, row);
+                        let got = f64::from(out[token * rows + row]);
+                        let error = (got - expected).abs() / size;
+                        assert!(
+                            error < 2e-6,
+                            "{format:?} {level:?} {rows}x{columns}, {tokens} tokens, {extreme}: {got} for {expected}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_does_not_depend_on_its_company_nor_on_the_threads() {
+    let mut random = Random(77);
+    for format in Format::ALL {
+        let columns = 512;
+        let bytes = weights(&mut random, format, 70, columns, false);
+        let matrix = Matrix::new(format, 70, columns, &bytes).expect("a matrix");
+        let all = activations(&mut random, 29, columns);
+        for level in Level::available() {
+            let together = run(level, 1, matrix, &all);
+            assert_eq!(together, run(level, 3, matrix, &all), "{format:?} {level:?}: threads");
+            for count in [1, 2, 3, 7, 8, 13] {
+                let mut few = Activations::default();
+                few.resize(count, columns);
+                for (i, mut row) in few.rows_mut().enumerate() {
+                    row.values.copy_from_slice(&all.values[i * columns..][..columns]);
+                    row.quantize();
+                }
+                let alone = run(level, 1, matrix, &few);
+                assert_eq!(alone[..], together[..count * 70], "{format:?} {level:?}: {count} rows");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_level_gives_the_same_to_the_last_bit() {
+    let mut random = Random(4242);
+    for format in Format::ALL {
+        let columns = 768;
+        let bytes = weights(&mut random, format, 40, columns, false);
+        let matrix = Matrix::new(format, 40, columns, &bytes).expect("a matrix");
+        for tokens in [1, 20] {
+            let activations = activations(&mut random, tokens, columns);
+            let plain = run(Level::Portable, 1, matrix, &activations);
+            for level in Level::available() {
+                assert_eq!(run(level, 1, matrix, &activations), plain, "{format:?} {level:?}, {tokens} rows");
+            }
+        }
+    }
+}
+
+#[test]
+fn codes_are_the_nearest() {
+    let mut random = Random(5);
+    let activations = activations(&mut random, 4, 96);
+    for (i, &value) in activations.values.iter().enumerate() {
+        let scale = activations.scales[i / 32];
+        assert!((f32::from(activations.codes[i]) * scale - value).abs() <= scale * 0.501, "{value} at {i}");
+    }
+    for (i, codes) in activations.codes.chunks(16).enumerate() {
+        assert_eq!(codes.iter().map(|&code| i32::from(code)).sum::<i32>(), activations.half_sums[i]);
+    }
+}
+
+#[test]
+fn rubbish_in_activations_is_no_undefined_behaviour() {
+    let mut activations = Activations::default();
+    activations.resize(1, 64);
+    for mut row in activations.rows_mut() {
+        row.values.fill(f32::NAN);
+        row.values[3] = f32::INFINITY;
+        row.values[40] = f32::NEG_INFINITY;
+        row.quantize();
+    }
+    assert!(activations.codes.iter().all(|&code| code >= -127));
+}
+
+#[test]
+fn half_precision_is_converted_like_the_hardware_does() {
+    for bits in 0..=u16::MAX {
+        let value = f16_to_f32(bits);
+        if !value.is_nan() {
+            assert_eq!(f32_to_f16(value), bits, "{bits:#06x}");
+        }
+    }
+    assert_eq!(f32_to_f16(65_520.0), 0x7c00);
+    assert_eq!(f32_to_f16(65_519.0), 0x7bff);
+    assert_eq!(f32_to_f16(1.0 + 1.0 / 2048.0), 0x3c00, "ties to even");
+    assert_eq!(f32_to_f16(1.0 + 3.0 / 2048.0), 0x3c02, "ties to even");
+    assert_eq!(f32_to_f16(2.0_f32.powi(-25)), 0, "ties to even");
+    assert_eq!(f32_to_f16(2.0_f32.powi(-24)), 1);
+}
+
+/// Softmax attention in `f64` for one query.
+fn expected_attention(query: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>]) -> Vec<f64> {
+    let half = |value: f32| f64::from(f16_to_f32(f32_to_f16(value)));
+    let scores: Vec<f64> =
+        keys.iter().map(|key| query.iter().zip(key).map(|(&q, &k)| f64::from(q) * half(k)).sum()).collect();
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    let element =
+        |i: usize| weights.iter().zip(values).map(|(weight, value)| weight * half(value[i])).sum::<f64>() / sum;
+    (0..query.len()).map(element).collect()
+}
+
+#[test]
+fn attention_is_right_whole_in_parts_and_on_threads() {
+    let mut random = Random(99);
+    for (heads, kv_heads, head_dim, tokens) in [(3, 1, 64, 75_usize), (4, 4, 32, 33), (8, 2, 80, 20), (14, 2, 128, 40)]
+    {
+        let shape = AttentionShape { heads, kv_heads, head_dim };
+        let page_len = 2 * kv_heads * head_dim * PAGE;
+        let values_at = kv_heads * head_dim * PAGE;
+        let mut pages = vec![vec![0_u16; page_len]; tokens.div_ceil(PAGE)];
+        let mut vector = |len: usize| (0..len).map(|_| random.unit() * 2.0).collect::<Vec<f32>>();
+        let queries: Vec<f32> = vector(tokens * heads * head_dim).iter().map(|value| value * 0.1).collect();
+        let mut keys = vec![Vec::new(); kv_heads];
+        let mut values = vec![Vec::new(); kv_heads];
+        for position in 0..tokens {
+            let page = &mut pages[position / PAGE];
+            for head in 0..kv_heads {
+                let (key, value) = (vector(head_dim), vector(head_dim));
+                store_key(&mut page[head * head_dim * PAGE..], position % PAGE, &key);
+                store_value(&mut page[values_at + head * head_dim * PAGE..], position % PAGE, &value);
+                keys[head].push(key);
+                values[head].push(value);
+            }
+        }
+        let pages: Vec<&[u16]> = pages.iter().map(Vec::as_slice).collect();
+        let attend_from = |first: usize, threads: usize| {
+            let queries = &queries[first * heads * head_dim..];
+            let mut out = vec![f32::NAN; queries.len()];
+            let run = AttentionRun {
+                first_position: first,
+                queries,
+                pages: &pages,
+                keys: 0,
+                values: values_at,
+                out: &mut out,
+            };
+            attend(&mut Pool::new(threads).expect("threads"), shape, &mut [run]);
+            out
+        };
+        let whole = attend_from(0, 1);
+        for token in 0..tokens {
+            for head in 0..heads {
+                let at = (token * heads + head) * head_dim;
+                let kv_head = head / (heads / kv_heads);
+                let seen = token + 1;
+                let expected =
+                    expected_attention(&queries[at..][..head_dim], &keys[kv_head][..seen], &values[kv_head][..seen]);
+                for (i, expected) in expected.into_iter().enumerate() {
+                    assert!((f64::from(whole[at + i]) - expected).abs() < 1e-5, "head {head} of token {token}");
+                }
+            }
+        }
+        for first in [1, tokens / 2, tokens - 1] {
+            assert_eq!(attend_from(first, 3)[..], whole[first * heads * head_dim..], "from {first}");
+        }
+    }
+}
+
+#[test]
+fn norms_and_activation_functions_are_right() {
+    let mut random = Random(11);
+    let mut vector = |len: usize| (0..len).map(|_| random.unit() * 8.0).collect::<Vec<f32>>();
+    for len in [1, 15, 16, 100] {
+        let (x, y, mut out) = (vector(len), vector(len), vec![0.0; len]);
+        ops::rms_norm(&x, &y, 1e-5, &mut out);
+        let mean = x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / len as f64;
+        for i in 0..len {
+            let expected = f64::from(x[i]) / (mean + 1e-5).sqrt() * f64::from(y[i]);
+            assert!((f64::from(out[i]) - expected).abs() < 1e-5, "rms_norm of {len}");
+        }
+        ops::silu_times(&x, &y, &mut out);
+        for i in 0..len {
+            let expected = f64::from(x[i]) / (1.0 + f64::from(-x[i]).exp()) * f64::from(y[i]);
+            assert!((f64::from(out[i]) - expected).abs() < 1e-4, "silu of {}: {} for {expected}", x[i], out[i]);
+        }
+    }
+}
+
+#[test]
+fn rotation_keeps_lengths_and_turns_by_the_angle() {
+    let angles: Vec<[f32; 2]> = [0.3_f32, 1.2].map(|angle| [angle.cos(), angle.sin()]).to_vec();
+    let mut neighbours = [1.0, 0.0, 0.0, 1.0, 9.0];
+    ops::rope(&mut neighbours, 5, &angles, ops::RopePairs::Neighbours);
+    assert_eq!(neighbours, [angles[0][0], angles[0][1], -angles[1][1], angles[1][0], 9.0]);
+    let mut halves = [1.0, 0.0, 0.0, 1.0, 9.0];
+    ops::rope(&mut halves, 5, &angles, ops::RopePairs::Halves);
+    assert_eq!(halves, [angles[0][0], -angles[1][1], angles[0][1], angles[1][0], 9.0]);
+}
