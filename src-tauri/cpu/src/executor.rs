@@ -10,15 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tektra_kernels::Pool;
-
 use crate::{
     LoadError, Sampling,
     forward::{Forward, Run},
     kv::{Cache, Kept},
     template::{ChatTemplate, TemplateError},
     tokenizer::{TextStream, Tokenizer, TokenizerError},
-    weights::{ModelFile, Weights},
+    weights::ModelFile,
 };
 
 /// Answers computed side by side; more wait. Beyond that each would be too slow to read.
@@ -122,7 +120,7 @@ impl Executor {
                 .map_err(|error| LoadError::Unsupported(format!("its chat template: {error}")))?,
             None => ChatTemplate::chatml(),
         };
-        let forward = Forward::new(Weights::read(file)?, Pool::new(threads)?);
+        let forward = Forward::load(file, threads)?;
         if tokenizer.len() > forward.weights.shape.vocabulary {
             return Err(LoadError::Damaged("its tokenizer has more tokens than the model".into()));
         }

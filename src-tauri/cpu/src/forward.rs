@@ -6,8 +6,9 @@ use tektra_kernels::{
 };
 
 use crate::{
+    LoadError,
     kv::{Cache, PageLayout},
-    weights::{Layer, Weights},
+    weights::{Layer, ModelFile, Weights},
 };
 
 /// New tokens of one sequence.
@@ -40,9 +41,12 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    pub(crate) fn new(weights: Weights, pool: Pool) -> Self {
+    /// Loads `file` to compute on `threads` threads.
+    pub(crate) fn load(file: ModelFile, threads: usize) -> Result<Self, LoadError> {
+        let mut pool = Pool::new(threads)?;
+        let weights = Weights::read(file, &mut pool)?;
         let layout = PageLayout::new(&weights.shape);
-        Self {
+        Ok(Self {
             weights,
             layout,
             pool,
@@ -57,7 +61,7 @@ impl Forward {
             up: Vec::new(),
             projected: Vec::new(),
             logits: Vec::new(),
-        }
+        })
     }
 
     /// Computes the runs' tokens, and the logits that they want: in the order of the runs, each as long as the
@@ -106,9 +110,9 @@ impl Forward {
                 &mut self.pool,
                 &self.normed,
                 &mut [
-                    Product { matrix: file.matrix(&layer.query), out: &mut self.query },
-                    Product { matrix: file.matrix(&layer.key), out: &mut self.key },
-                    Product { matrix: file.matrix(&layer.value), out: &mut self.value },
+                    Product { weights: layer.query.weights(file), out: &mut self.query },
+                    Product { weights: layer.key.weights(file), out: &mut self.key },
+                    Product { weights: layer.value.weights(file), out: &mut self.value },
                 ],
             );
             let mut rows: Vec<_> = self
@@ -143,7 +147,7 @@ impl Forward {
 
             let mut rows: Vec<ActivationRow<'_>> = self.attended.rows_mut().collect();
             self.pool.for_each(&mut rows, ActivationRow::quantize);
-            let output = Product { matrix: file.matrix(&layer.output), out: &mut self.projected };
+            let output = Product { weights: layer.output.weights(file), out: &mut self.projected };
             multiply(&mut self.pool, &self.attended, &mut [output]);
             add_rows(&mut self.pool, &mut self.stream, &self.projected, dim);
 
@@ -152,8 +156,8 @@ impl Forward {
                 &mut self.pool,
                 &self.normed,
                 &mut [
-                    Product { matrix: file.matrix(&layer.gate), out: &mut self.gate },
-                    Product { matrix: file.matrix(&layer.up), out: &mut self.up },
+                    Product { weights: layer.gate.weights(file), out: &mut self.gate },
+                    Product { weights: layer.up.weights(file), out: &mut self.up },
                 ],
             );
             self.gated.resize(tokens, shape.feed_forward);
@@ -163,7 +167,7 @@ impl Forward {
                 ops::silu_times(gate, up, row.values);
                 row.quantize();
             });
-            let down = Product { matrix: file.matrix(&layer.down), out: &mut self.projected };
+            let down = Product { weights: layer.down.weights(file), out: &mut self.projected };
             multiply(&mut self.pool, &self.gated, &mut [down]);
             add_rows(&mut self.pool, &mut self.stream, &self.projected, dim);
         }
@@ -179,7 +183,7 @@ impl Forward {
         let count = wanted.len() / dim;
         self.logits.resize(count * shape.vocabulary, 0.0);
         norm_rows(&mut self.pool, &wanted, &self.weights.norm, shape.epsilon, &mut self.normed);
-        let output = Product { matrix: self.weights.file.matrix(&self.weights.output), out: &mut self.logits };
+        let output = Product { weights: self.weights.output.weights(&self.weights.file), out: &mut self.logits };
         multiply(&mut self.pool, &self.normed, &mut [output]);
         &mut self.logits
     }

@@ -10,7 +10,7 @@ use crate::{
     forward::{Forward, Run},
     kv::Cache,
     tokenizer::Tokenizer,
-    weights::{ModelFile, Weights},
+    weights::ModelFile,
 };
 
 /// One repetition.
@@ -36,7 +36,7 @@ impl Subject {
     pub fn load(path: &Path, threads: usize) -> Result<Self, LoadError> {
         let file = ModelFile::open(path)?;
         let tokenizer = read_tokenizer(&file)?;
-        Ok(Self { forward: Forward::new(Weights::read(file)?, Pool::new(threads)?), tokenizer })
+        Ok(Self { forward: Forward::load(file, threads)?, tokenizer })
     }
 
     /// The instruction set that computes.

@@ -4,7 +4,7 @@ use std::{fs::File, path::Path};
 
 use memmap2::Mmap;
 use tektra_gguf::{Header, HeaderError};
-use tektra_kernels::{Format, Matrix, dequantize, ops::RopePairs};
+use tektra_kernels::{Format, Matrix, Packed, Pool, dequantize, ops::RopePairs};
 
 /// Why a file cannot be run here.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ pub enum LoadError {
     Damaged(String),
 }
 
-/// A GGUF file, mapped and never copied.
+/// A GGUF file, mapped.
 pub(crate) struct ModelFile {
     bytes: Mmap,
     pub(crate) header: Header,
@@ -80,6 +80,27 @@ impl ModelFile {
         self.vector(name, len)?.ok_or_else(|| LoadError::Damaged(format!("`{name}` is missing")))
     }
 
+    /// The weights of a product: quantized ones packed, floats where they are.
+    fn operand(&self, name: &str, rows: usize, columns: usize, pool: &mut Pool) -> Result<Operand, LoadError> {
+        let weight = self.weight(name, rows, columns)?;
+        Ok(self.pack(weight, pool))
+    }
+
+    fn pack(&self, weight: Weight, pool: &mut Pool) -> Operand {
+        if weight.format.is_float() {
+            return Operand::Floats(weight);
+        }
+        Operand::Packed(Packed::new(pool, &self.matrix(&weight)))
+    }
+
+    /// Gives back the memory that reading took; what is needed again is mapped again.
+    fn release(&self) {
+        #[cfg(unix)]
+        // SAFETY: the map is read-only and of a file, so its pages come back as they were.
+        #[allow(unsafe_code)]
+        let _ = unsafe { self.bytes.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+    }
+
     pub(crate) fn matrix(&self, weight: &Weight) -> Matrix<'_> {
         let bytes = &self.bytes[weight.start..][..weight.len];
         Matrix::new(weight.format, weight.rows, weight.columns, bytes).expect("its shape was checked when it was found")
@@ -94,6 +115,23 @@ pub(crate) struct Weight {
     columns: usize,
     start: usize,
     len: usize,
+}
+
+/// The weights of a product.
+pub(crate) enum Operand {
+    /// Where they are in the file.
+    Floats(Weight),
+    /// A copy in the kernels' order.
+    Packed(Packed),
+}
+
+impl Operand {
+    pub(crate) fn weights<'a>(&'a self, file: &'a ModelFile) -> tektra_kernels::Weights<'a> {
+        match self {
+            Self::Floats(weight) => tektra_kernels::Weights::Floats(file.matrix(weight)),
+            Self::Packed(packed) => tektra_kernels::Weights::Packed(packed),
+        }
+    }
 }
 
 /// The sizes that a model has.
@@ -114,18 +152,18 @@ pub(crate) struct Shape {
 
 pub(crate) struct Layer {
     pub(crate) attention_norm: Vec<f32>,
-    pub(crate) query: Weight,
-    pub(crate) key: Weight,
-    pub(crate) value: Weight,
+    pub(crate) query: Operand,
+    pub(crate) key: Operand,
+    pub(crate) value: Operand,
     /// Of query, key and value.
     pub(crate) biases: [Option<Vec<f32>>; 3],
     pub(crate) query_norm: Option<Vec<f32>>,
     pub(crate) key_norm: Option<Vec<f32>>,
-    pub(crate) output: Weight,
+    pub(crate) output: Operand,
     pub(crate) feed_forward_norm: Vec<f32>,
-    pub(crate) gate: Weight,
-    pub(crate) up: Weight,
-    pub(crate) down: Weight,
+    pub(crate) gate: Operand,
+    pub(crate) up: Operand,
+    pub(crate) down: Operand,
 }
 
 /// A decoder of the Llama family: RMS norms, rotary positions, grouped attention, gated feed-forward.
@@ -135,19 +173,21 @@ pub(crate) struct Weights {
     pub(crate) embedding: Weight,
     pub(crate) layers: Vec<Layer>,
     pub(crate) norm: Vec<f32>,
-    pub(crate) output: Weight,
+    pub(crate) output: Operand,
 }
 
 impl Weights {
-    pub(crate) fn read(file: ModelFile) -> Result<Self, LoadError> {
+    /// Reads and packs the weights on the threads of `pool`.
+    pub(crate) fn read(file: ModelFile, pool: &mut Pool) -> Result<Self, LoadError> {
         let shape = Shape::read(&file)?;
         let Shape { dim, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = shape;
         let embedding = file.weight("token_embd.weight", vocabulary, dim)?;
         let output = file.find("output.weight", vocabulary, dim)?.unwrap_or_else(|| embedding.clone());
+        let output = file.pack(output, pool);
         let layers = (0..shape.layers)
             .map(|index| {
                 let name = |part: &str| format!("blk.{index}.{part}");
-                let weight = |part: &str, rows, columns| file.weight(&name(part), rows, columns);
+                let mut weight = |part: &str, rows, columns| file.operand(&name(part), rows, columns, pool);
                 Ok(Layer {
                     attention_norm: file.norm(&name("attn_norm.weight"), dim)?,
                     query: weight("attn_q.weight", heads * head_dim, dim)?,
@@ -169,6 +209,7 @@ impl Weights {
             })
             .collect::<Result<_, LoadError>>()?;
         let norm = file.norm("output_norm.weight", dim)?;
+        file.release();
         Ok(Self { file, shape, embedding, layers, norm, output })
     }
 }

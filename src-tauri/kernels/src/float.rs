@@ -15,20 +15,35 @@ at_every_level! {
 #[derive(Clone, Copy)]
 pub(crate) struct Out(pub(crate) *mut f32);
 
-/// Weight rows computed together.
-const ROWS: usize = 4;
-
 #[inline(always)]
 unsafe fn rows<S: Simd>(matrix: &Matrix<'_>, first: usize, end: usize, activations: &Activations, out: Out) {
     unsafe {
-        for row in (first..end).step_by(ROWS) {
+        if S::MANY_REGISTERS {
+            tiles::<S, 8>(matrix, first, end, activations, out);
+        } else {
+            tiles::<S, 4>(matrix, first, end, activations, out);
+        }
+    }
+}
+
+/// `R` rows of weights at a time, and three of activations: as many as the registers hold.
+#[inline(always)]
+unsafe fn tiles<S: Simd, const R: usize>(
+    matrix: &Matrix<'_>,
+    first: usize,
+    end: usize,
+    activations: &Activations,
+    out: Out,
+) {
+    unsafe {
+        for row in (first..end).step_by(R) {
             let mut at = 0;
             while at + 3 <= activations.rows {
-                tile::<S, 3>(matrix, row, end, activations, at, out);
+                tile::<S, R, 3>(matrix, row, end, activations, at, out);
                 at += 3;
             }
             while at < activations.rows {
-                tile::<S, 1>(matrix, row, end, activations, at, out);
+                tile::<S, R, 1>(matrix, row, end, activations, at, out);
                 at += 1;
             }
         }
@@ -36,7 +51,7 @@ unsafe fn rows<S: Simd>(matrix: &Matrix<'_>, first: usize, end: usize, activatio
 }
 
 #[inline(always)]
-unsafe fn tile<S: Simd, const A: usize>(
+unsafe fn tile<S: Simd, const R: usize, const A: usize>(
     matrix: &Matrix<'_>,
     first: usize,
     end: usize,
@@ -46,33 +61,15 @@ unsafe fn tile<S: Simd, const A: usize>(
 ) {
     unsafe {
         let columns = matrix.columns;
-        let rows: [*const u8; ROWS] = std::array::from_fn(|i| matrix.row((first + i).min(matrix.rows - 1)).as_ptr());
+        let rows: [*const u8; R] = std::array::from_fn(|i| matrix.row((first + i).min(matrix.rows - 1)).as_ptr());
         let values: [*const f32; A] = std::array::from_fn(|a| activations.values.as_ptr().add((at + a) * columns));
-        let mut sums = [[S::splat(0.0); A]; ROWS];
         let whole = columns / LANES * LANES;
-        let load = |row: usize, column: usize| match matrix.format {
-            Format::F16 => S::load_f16(rows[row].cast::<u16>().add(column)),
-            Format::BF16 => S::load_bf16(rows[row].cast::<u16>().add(column)),
-            _ => S::load(rows[row].cast::<f32>().add(column)),
+        let sums = match matrix.format {
+            Format::F16 => products::<S, R, A>(rows, values, whole, 2, |at| S::load_f16(at.cast())),
+            Format::BF16 => products::<S, R, A>(rows, values, whole, 2, |at| S::load_bf16(at.cast())),
+            _ => products::<S, R, A>(rows, values, whole, 4, |at| S::load(at.cast())),
         };
-        // The format is decided outside of the loop: the compiler makes one loop of each.
-        macro_rules! run {
-            ($($format:pat),*) => {
-                match matrix.format {
-                    $($format => for column in (0..whole).step_by(LANES) {
-                        let values: [S::F; A] = std::array::from_fn(|a| S::load(values[a].add(column)));
-                        for (row, sums) in sums.iter_mut().enumerate() {
-                            let weights = load(row, column);
-                            for (sum, value) in sums.iter_mut().zip(values) {
-                                *sum = S::fma(weights, value, *sum);
-                            }
-                        }
-                    })*
-                }
-            };
-        }
-        run!(Format::F16, Format::BF16, _);
-        for row in 0..ROWS.min(end - first) {
+        for row in 0..R.min(end - first) {
             for a in 0..A {
                 let mut sum = S::sum(sums[row][a]);
                 for column in whole..columns {
@@ -81,6 +78,35 @@ unsafe fn tile<S: Simd, const A: usize>(
                 *out.0.add((at + a) * matrix.rows + first + row) = sum;
             }
         }
+    }
+}
+
+/// The vectors of sums of each row of weights and each row of activations.
+#[inline(always)]
+unsafe fn products<S: Simd, const R: usize, const A: usize>(
+    rows: [*const u8; R],
+    values: [*const f32; A],
+    columns: usize,
+    bytes: usize,
+    load: impl Fn(*const u8) -> S::F,
+) -> [[S::F; A]; R] {
+    unsafe {
+        let mut sums = [[S::splat(0.0); A]; R];
+        let mut column = 0;
+        while column < columns {
+            let mut value = [S::splat(0.0); A];
+            for a in 0..A {
+                value[a] = S::load(values[a].add(column));
+            }
+            for r in 0..R {
+                let weights = load(rows[r].add(column * bytes));
+                for a in 0..A {
+                    sums[r][a] = S::fma(weights, value[a], sums[r][a]);
+                }
+            }
+            column += LANES;
+        }
+        sums
     }
 }
 

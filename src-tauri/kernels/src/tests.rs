@@ -89,7 +89,9 @@ fn expected(matrix: &Matrix<'_>, activations: &Activations, token: usize, row: u
 fn run(level: Level, threads: usize, matrix: Matrix<'_>, activations: &Activations) -> Vec<f32> {
     let mut out = vec![f32::NAN; activations.rows() * matrix.rows];
     let mut pool = Pool::new(threads).expect("threads");
-    multiply_at(level, &mut pool, activations, &mut [Product { matrix, out: &mut out }]);
+    let packed = (!matrix.format.is_float()).then(|| Packed::new(&mut pool, &matrix));
+    let weights = packed.as_ref().map_or(Weights::Floats(matrix), Weights::Packed);
+    multiply_at(level, &mut pool, activations, &mut [Product { weights, out: &mut out }]);
     out
 }
 

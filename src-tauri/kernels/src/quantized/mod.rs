@@ -6,7 +6,7 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::{Activations, Level, Matrix};
+use crate::{Activations, Level, Packed};
 
 /// Rows `first..end` of a product with a quantized matrix.
 ///
@@ -15,7 +15,7 @@ use crate::{Activations, Level, Matrix};
 /// `first..end`; the shapes fit; the processor has `level`.
 pub(crate) unsafe fn product(
     level: Level,
-    matrix: &Matrix<'_>,
+    matrix: &Packed,
     first: usize,
     end: usize,
     activations: &Activations,

@@ -1,13 +1,14 @@
 //! Products in plain Rust: the reference, and the way of processors without a kernel of their own.
 
-use crate::{Activations, Format, Matrix, decode::Block};
+use crate::{Activations, Format, Packed, decode::Block};
 
 /// See [`super::product`].
 ///
 /// # Safety
 /// The same.
-pub(super) unsafe fn product(matrix: &Matrix<'_>, first: usize, end: usize, activations: &Activations, out: *mut f32) {
-    let (len, bytes) = (matrix.format.block_len(), matrix.format.block_bytes());
+pub(super) unsafe fn product(matrix: &Packed, first: usize, end: usize, activations: &Activations, out: *mut f32) {
+    let len = matrix.format.block_len();
+    let mut bytes = vec![0; matrix.format.block_bytes()];
     let groups = matrix.columns / 32;
     let halves = matches!(matrix.format, Format::Q2K | Format::Q3K | Format::Q6K);
     let affine = matches!(matrix.format, Format::Q4_1 | Format::Q5_1 | Format::Q2K | Format::Q4K | Format::Q5K);
@@ -15,8 +16,9 @@ pub(super) unsafe fn product(matrix: &Matrix<'_>, first: usize, end: usize, acti
     let mut sums = vec![0.0_f32; activations.rows];
     for row in first..end {
         sums.fill(0.0);
-        for (index, bytes) in matrix.row(row).chunks_exact(bytes).enumerate() {
-            block.read(matrix.format, bytes);
+        for index in 0..matrix.columns / len {
+            matrix.block(row, index, &mut bytes);
+            block.read(matrix.format, &bytes);
             for (a, sum) in sums.iter_mut().enumerate() {
                 let codes = &activations.codes[a * matrix.columns + index * len..][..len];
                 for group in 0..len / 32 {

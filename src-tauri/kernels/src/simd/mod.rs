@@ -76,6 +76,8 @@ pub(crate) const LANES: usize = 16;
 /// [`LANES`] elements.
 pub(crate) unsafe trait Simd: Copy + 'static {
     type F: Copy;
+    /// Whether there are 32 registers of sixteen lanes.
+    const MANY_REGISTERS: bool = false;
     unsafe fn splat(value: f32) -> Self::F;
     unsafe fn load(from: *const f32) -> Self::F;
     unsafe fn store(to: *mut f32, value: Self::F);
