@@ -6,7 +6,7 @@ SHELL_CRATES := --release --workspace --exclude tektra-engine
 ENGINE_CRATE := --release -p tektra-engine
 PAGE_SOURCES := $(shell find ui/src -type f 2>/dev/null) ui/index.html ui/vite.config.ts ui/package-lock.json
 
-.PHONY: run test setup prepare build check lint deny test-rust test-engine test-page test-window bindings format screenshots measure clean
+.PHONY: run test setup prepare build check lint deny test-rust test-engine test-page test-window bindings format screenshots measure bench-cpu test-executor clean
 
 run: prepare ## Set up, build, open the window; without a display: a terminal chat
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then exec $(TARGET)/tektra; else exec $(TARGET)/tektra-cli chat; fi
@@ -47,6 +47,9 @@ test-rust: build ## Behaviour with the scripted engine, terminal, store; 1 minut
 test-engine: build ## The real engine on the starter model
 	cargo test $(SHELL_CRATES) --test real_engine -- --test-threads 1
 
+test-executor: build ## The CPU executor on the starter model: the same text whatever is cached, batched or cancelled
+	cargo test $(SHELL_CRATES) --test executor -- --test-threads 1
+
 test-window: build ## The real window under Xvfb
 	cargo test $(SHELL_CRATES) --test window -- --test-threads 1
 
@@ -65,6 +68,9 @@ screenshots: ui/dist/index.html ## Every view in both themes and three sizes, in
 
 measure: prepare ## Print the tables of BENCHMARKS.md for this machine
 	@python3 scripts/measure.py --target $(TARGET)
+
+bench-cpu: prepare ## Compare the CPU engine with llama.cpp on the same files; ARGS="--quick" for a short one
+	@python3 scripts/bench/bench_cpu.py --engine $(TARGET)/tektra-engine $(ARGS)
 
 clean:
 	cargo clean

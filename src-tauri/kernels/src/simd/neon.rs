@@ -1,0 +1,131 @@
+//! NEON, which every 64-bit Arm processor has.
+
+use std::arch::aarch64::*;
+
+use super::Simd;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Neon;
+
+/// The quarters of sixteen lanes.
+type Quarters = [float32x4_t; 4];
+
+/// A function's results for each quarter.
+macro_rules! each {
+    ($function:ident($($value:expr),+)) => {
+        [$function($($value[0]),+), $function($($value[1]),+), $function($($value[2]),+), $function($($value[3]),+)]
+    };
+}
+
+/// Four numbers in half precision.
+///
+/// # Safety
+/// `from` is good for four elements.
+#[inline(always)]
+pub(crate) unsafe fn four_halves(from: *const u16) -> float32x4_t {
+    unsafe { vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from))) }
+}
+
+// The second operand for a NaN, as x86 does it; the instructions for maximum and minimum give the NaN.
+#[inline(always)]
+unsafe fn larger(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) }
+}
+
+#[inline(always)]
+unsafe fn smaller(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    unsafe { vbslq_f32(vcltq_f32(a, b), a, b) }
+}
+
+#[inline(always)]
+unsafe fn power(whole: float32x4_t) -> float32x4_t {
+    unsafe { vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtnq_s32_f32(whole), vdupq_n_s32(127)))) }
+}
+
+// SAFETY: instructions of NEON, whose presence the trait's contract asks for.
+unsafe impl Simd for Neon {
+    type F = Quarters;
+    const FLOAT_ROWS: usize = 2;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Quarters {
+        unsafe { [vdupq_n_f32(value); 4] }
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Quarters {
+        unsafe { [vld1q_f32(from), vld1q_f32(from.add(4)), vld1q_f32(from.add(8)), vld1q_f32(from.add(12))] }
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, value: Quarters) {
+        unsafe {
+            vst1q_f32(to, value[0]);
+            vst1q_f32(to.add(4), value[1]);
+            vst1q_f32(to.add(8), value[2]);
+            vst1q_f32(to.add(12), value[3]);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> Quarters {
+        let quarters = [from, from.wrapping_add(4), from.wrapping_add(8), from.wrapping_add(12)];
+        unsafe { each!(four_halves(quarters)) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Quarters {
+        unsafe {
+            let words = [vld1q_u16(from), vld1q_u16(from.add(8))];
+            let low = [vget_low_u16(words[0]), vget_high_u16(words[0]), vget_low_u16(words[1]), vget_high_u16(words[1])];
+            let long = each!(vmovl_u16(low));
+            let shifted = [
+                vshlq_n_u32::<16>(long[0]),
+                vshlq_n_u32::<16>(long[1]),
+                vshlq_n_u32::<16>(long[2]),
+                vshlq_n_u32::<16>(long[3]),
+            ];
+            each!(vreinterpretq_f32_u32(shifted))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn fma(a: Quarters, b: Quarters, c: Quarters) -> Quarters {
+        unsafe { each!(vfmaq_f32(c, a, b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: Quarters, b: Quarters) -> Quarters {
+        unsafe { each!(vaddq_f32(a, b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(a: Quarters, b: Quarters) -> Quarters {
+        unsafe { each!(vmulq_f32(a, b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn div(a: Quarters, b: Quarters) -> Quarters {
+        unsafe { each!(vdivq_f32(a, b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: Quarters, b: Quarters) -> Quarters {
+        unsafe { each!(larger(a, b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn min(a: Quarters, b: Quarters) -> Quarters {
+        unsafe { each!(smaller(a, b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn round(a: Quarters) -> Quarters {
+        unsafe { each!(vrndnq_f32(a)) }
+    }
+
+    #[inline(always)]
+    unsafe fn power_of_two(whole: Quarters) -> Quarters {
+        unsafe { each!(power(whole)) }
+    }
+}
