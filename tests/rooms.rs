@@ -12,7 +12,12 @@ fn root() -> PathBuf {
 fn dependencies(manifest: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(manifest)).expect(manifest);
     let manifest: toml::Table = text.parse().expect("a manifest");
-    manifest.get("dependencies").and_then(toml::Value::as_table).into_iter().flat_map(|all| all.keys().cloned()).collect()
+    manifest
+        .get("dependencies")
+        .and_then(toml::Value::as_table)
+        .into_iter()
+        .flat_map(|all| all.keys().cloned())
+        .collect()
 }
 
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
@@ -48,7 +53,10 @@ fn dependencies_point_one_way() {
     check("src-tauri/core/Cargo.toml", &["tauri", "mistralrs", "candle", "axum", "tektra-engine"]);
     check("src-tauri/protocol/Cargo.toml", &["tauri", "mistralrs", "candle", "sqlx", "tektra"]);
     check("src-tauri/engine/Cargo.toml", &["tauri", "sqlx", "tektra-core"]);
-    check("src-tauri/cpu/Cargo.toml", &["tauri", "mistralrs", "candle", "sqlx", "tokio", "tektra-core", "tektra-protocol"]);
+    check(
+        "src-tauri/cpu/Cargo.toml",
+        &["tauri", "mistralrs", "candle", "sqlx", "tokio", "tektra-core", "tektra-protocol"],
+    );
     assert_eq!(dependencies("src-tauri/kernels/Cargo.toml"), [""; 0], "kernels know slices and threads only");
     check("src-tauri/cli/Cargo.toml", &["tauri", "mistralrs", "candle", "sqlx", "tektra-engine", "tektra-protocol"]);
 }

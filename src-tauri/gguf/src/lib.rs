@@ -144,7 +144,6 @@ impl Header {
     }
 
     /// The value `name` as text.
-
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.metadata.get(name) {
             Some(Value::Text(text)) => Some(text),

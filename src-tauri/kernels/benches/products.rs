@@ -4,6 +4,8 @@
 //! `tektra-engine bench --bandwidth --threads 1` is the fraction of the roofline. `prefill` has 128 rows and weights
 //! that stay in the cache: its elements are multiply-adds.
 
+#![allow(missing_docs, reason = "criterion writes its own main")]
+
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

@@ -18,10 +18,10 @@ pub(crate) struct Out(pub(crate) *mut f32);
 #[inline(always)]
 unsafe fn rows<S: Simd>(matrix: &Matrix<'_>, first: usize, end: usize, activations: &Activations, out: Out) {
     unsafe {
-        if S::MANY_REGISTERS {
-            tiles::<S, 8>(matrix, first, end, activations, out);
-        } else {
-            tiles::<S, 4>(matrix, first, end, activations, out);
+        match S::FLOAT_ROWS {
+            8 => tiles::<S, 8>(matrix, first, end, activations, out),
+            4 => tiles::<S, 4>(matrix, first, end, activations, out),
+            _ => tiles::<S, 2>(matrix, first, end, activations, out),
         }
     }
 }

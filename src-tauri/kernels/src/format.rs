@@ -88,7 +88,11 @@ impl Format {
 
     /// Bytes of a row of `columns` elements; `None` when the row is not made of whole blocks.
     pub const fn row_bytes(self, columns: usize) -> Option<usize> {
-        if columns % self.block_len() == 0 { Some(columns / self.block_len() * self.block_bytes()) } else { None }
+        if columns.is_multiple_of(self.block_len()) {
+            Some(columns / self.block_len() * self.block_bytes())
+        } else {
+            None
+        }
     }
 
     /// Whether the numbers are plain floats.

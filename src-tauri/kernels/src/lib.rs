@@ -13,6 +13,7 @@
 //! The instruction set is chosen when the program runs: see [`Level`].
 
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop, reason = "index loops keep a kernel in registers, where iterators did not")]
 
 mod activations;
 mod attention;

@@ -1,6 +1,10 @@
 //! Every kernel at every level of this processor against plain sums in `f64`.
 
-use super::{product::multiply_at, *};
+use super::{
+    product::multiply_at,
+    simd::{LANES, Portable, Simd, at_every_level},
+    *,
+};
 
 struct Random(u64);
 
@@ -167,6 +171,49 @@ fn every_level_gives_the_same_to_the_last_bit() {
             for level in Level::available() {
                 assert_eq!(run(level, 1, matrix, &activations), plain, "{format:?} {level:?}, {tokens} rows");
             }
+        }
+    }
+}
+
+at_every_level! {
+    fn vector_operations(x: &[f32], y: &[f32], halves: &[u16], out: &mut Vec<f32>) = operations
+}
+
+#[inline(always)]
+unsafe fn operations<S: Simd>(x: &[f32], y: &[f32], halves: &[u16], out: &mut Vec<f32>) {
+    assert!(x.len() == LANES && y.len() == LANES && halves.len() == LANES, "one vector");
+    // SAFETY: whole vectors.
+    unsafe {
+        let (x, y) = (S::load(x.as_ptr()), S::load(y.as_ptr()));
+        out.extend(S::lanes(S::add(S::mul(x, S::splat(3.0)), S::div(x, y))));
+        out.extend(S::lanes(S::fma(x, y, S::splat(0.1))));
+        out.extend(S::lanes(S::max(x, y)));
+        out.extend(S::lanes(S::min(x, y)));
+        out.extend(S::lanes(S::round(x)));
+        out.extend(S::lanes(S::exp(x)));
+        out.extend(S::lanes(S::load_f16(halves.as_ptr())));
+        out.extend(S::lanes(S::load_bf16(halves.as_ptr())));
+        out.extend([S::sum(x), S::largest(x)]);
+    }
+}
+
+#[test]
+fn vectors_are_the_same_to_the_last_bit() {
+    let mut random = Random(31);
+    for first in (0..=u16::MAX).step_by(LANES) {
+        let halves: Vec<u16> = (0..LANES as u16).map(|i| first + i).collect();
+        let mut vector = |size: f32| (0..LANES).map(|_| random.unit() * size).collect::<Vec<f32>>();
+        let (mut x, y) = (vector(100.0), vector(100.0));
+        (x[1], x[2]) = (2.5, y[2]);
+        if first % 64 == 0 {
+            (x[5], x[6], x[7]) = (f32::NAN, f32::INFINITY, f32::NEG_INFINITY);
+        }
+        let (mut plain, mut out) = (Vec::new(), Vec::new());
+        // SAFETY: plain Rust runs anywhere.
+        unsafe { operations::<Portable>(&x, &y, &halves, &mut plain) };
+        vector_operations(&x, &y, &halves, &mut out);
+        for (i, (got, plain)) in out.iter().zip(&plain).enumerate() {
+            assert!(got == plain || got.is_nan() && plain.is_nan(), "{i} of {x:?}, {y:?}: {got} for {plain}");
         }
     }
 }

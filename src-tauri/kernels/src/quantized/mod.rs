@@ -2,7 +2,13 @@
 
 #[cfg(target_arch = "x86_64")]
 mod formats;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_formats;
 mod portable;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod shared;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -25,6 +31,11 @@ pub(crate) unsafe fn product(
     if level != Level::Portable {
         // SAFETY: the caller's promises.
         return unsafe { x86::product(level, matrix, first, end, activations, out) };
+    }
+    #[cfg(target_arch = "aarch64")]
+    if level != Level::Portable {
+        // SAFETY: the caller's promises.
+        return unsafe { neon::product(level, matrix, first, end, activations, out) };
     }
     let _ = level;
     // SAFETY: the caller's promises.

@@ -5,8 +5,11 @@
 
 use std::{arch::x86_64::*, cell::RefCell};
 
-use super::formats::{Blocks, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
-use crate::{Activations, Format, Level, Packed, activations::GROUP, packed::LANES};
+use super::{
+    formats::{Blocks, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0},
+    shared::{From, each_group, for_format},
+};
+use crate::{Activations, Level, Packed, activations::GROUP, packed::LANES};
 
 /// From this many rows of activations on, taking weights apart once pays.
 const ROWS_FOR_TILES: usize = 8;
@@ -104,27 +107,6 @@ unsafe fn write(out: *mut f32, results: __m256, count: usize) {
     }
 }
 
-/// Where a row of activations is.
-struct From {
-    codes: *const i8,
-    scales: *const f32,
-    sums: *const i32,
-    half_sums: *const i32,
-}
-
-impl From {
-    #[inline(always)]
-    fn row(activations: &Activations, row: usize) -> Self {
-        let (columns, groups) = (activations.columns, activations.columns / GROUP);
-        Self {
-            codes: activations.codes[row * columns..].as_ptr(),
-            scales: activations.scales[row * groups..].as_ptr(),
-            sums: activations.sums[row * groups..].as_ptr(),
-            half_sums: activations.half_sums[row * groups * 2..].as_ptr(),
-        }
-    }
-}
-
 /// Adds one group's products to the results of each row of activations.
 ///
 /// `scales` and `offsets`: those of the halves where there are any, or that of the group.
@@ -155,19 +137,6 @@ unsafe fn add_group<D: Dot, B: Blocks, const A: usize>(
             };
         }
     }
-}
-
-/// Calls a macro's body for each group of a block: the group is a constant, and the loop is none.
-macro_rules! each_group {
-    ($blocks:ty, $group:ident => $body:block) => {
-        each_group!(@ $blocks, $group, $body, 0 1 2 3 4 5 6 7);
-    };
-    (@ $blocks:ty, $group:ident, $body:block, $($number:literal)*) => {
-        $(if $number < <$blocks>::GROUPS {
-            const $group: usize = $number;
-            $body
-        })*
-    };
 }
 
 /// Rows `first..end` of `matrix` times rows `at..at + A` of the activations, weights taken apart on the way.
@@ -309,23 +278,6 @@ pub(super) unsafe fn product(
     activations: &Activations,
     out: *mut f32,
 ) {
-    macro_rules! formats {
-        ($run:ident, $tile:ident) => {
-            match matrix.format {
-                Format::Q4_0 => $run::<Q4_0>($tile, matrix, first, end, activations, out),
-                Format::Q4_1 => $run::<Q4_1>($tile, matrix, first, end, activations, out),
-                Format::Q5_0 => $run::<Q5_0>($tile, matrix, first, end, activations, out),
-                Format::Q5_1 => $run::<Q5_1>($tile, matrix, first, end, activations, out),
-                Format::Q8_0 => $run::<Q8_0>($tile, matrix, first, end, activations, out),
-                Format::Q2K => $run::<Q2K>($tile, matrix, first, end, activations, out),
-                Format::Q3K => $run::<Q3K>($tile, matrix, first, end, activations, out),
-                Format::Q4K => $run::<Q4K>($tile, matrix, first, end, activations, out),
-                Format::Q5K => $run::<Q5K>($tile, matrix, first, end, activations, out),
-                Format::Q6K => $run::<Q6K>($tile, matrix, first, end, activations, out),
-                Format::F32 | Format::F16 | Format::BF16 => unreachable!("floats have kernels of their own"),
-            }
-        };
-    }
     macro_rules! with {
         ($features:literal, $dot:ty, $tile:ident) => {{
             #[target_feature(enable = $features)]
@@ -354,7 +306,7 @@ pub(super) unsafe fn product(
                     }
                 }
             }
-            unsafe { formats!(run, $tile) }
+            unsafe { for_format!(matrix.format, run($tile, matrix, first, end, activations, out)) }
         }};
     }
     // Borrowed out here: a closure inside of a kernel would not have its instruction set.
@@ -362,6 +314,6 @@ pub(super) unsafe fn product(
         Level::Avx512 => with!("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", Vnni512, tile),
         Level::AvxVnni => with!("avx2,fma,f16c,avxvnni", VnniAvx, tile),
         Level::Avx2 => with!("avx2,fma,f16c", Multiply, tile),
-        Level::Portable => unreachable!("not a level of x86"),
+        Level::Portable | Level::NeonMultiply | Level::Neon => unreachable!("not a level of x86"),
     });
 }

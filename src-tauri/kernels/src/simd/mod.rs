@@ -1,11 +1,15 @@
 //! One source for every instruction set: kernels are written over [`Simd`] and compiled once for each [`Level`].
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::{Neon, halves_to_floats};
 pub(crate) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
@@ -21,6 +25,10 @@ pub enum Level {
     AvxVnni,
     /// AVX-512 F, BW, DQ, VL and VNNI.
     Avx512,
+    /// NEON, which every 64-bit Arm processor has.
+    NeonMultiply,
+    /// [`Level::NeonMultiply`] and the 8-bit dot products of `dotprod`.
+    Neon,
 }
 
 impl Level {
@@ -41,6 +49,13 @@ impl Level {
                 }
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        {
+            levels.push(Self::NeonMultiply);
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                levels.push(Self::Neon);
+            }
+        }
         levels
     }
 
@@ -51,6 +66,8 @@ impl Level {
             Self::Avx2 => "avx2",
             Self::AvxVnni => "avx-vnni",
             Self::Avx512 => "avx-512",
+            Self::NeonMultiply => "neon-multiply",
+            Self::Neon => "neon",
         }
     }
 }
@@ -76,8 +93,8 @@ pub(crate) const LANES: usize = 16;
 /// [`LANES`] elements.
 pub(crate) unsafe trait Simd: Copy + 'static {
     type F: Copy;
-    /// Whether there are 32 registers of sixteen lanes.
-    const MANY_REGISTERS: bool = false;
+    /// Rows of weights that a product of floats takes at a time: 2, 4 or 8, as many as the registers are good for.
+    const FLOAT_ROWS: usize = 4;
     unsafe fn splat(value: f32) -> Self::F;
     unsafe fn load(from: *const f32) -> Self::F;
     unsafe fn store(to: *mut f32, value: Self::F);
@@ -163,8 +180,13 @@ macro_rules! at_every_level {
                     $crate::Level::Avx512 => return unsafe { avx512($($arg),*) },
                     // SAFETY: the same.
                     $crate::Level::Avx2 | $crate::Level::AvxVnni => return unsafe { avx2($($arg),*) },
-                    $crate::Level::Portable => {}
+                    _ => {}
                 }
+            }
+            #[cfg(target_arch = "aarch64")]
+            if $crate::simd::level() != $crate::Level::Portable {
+                // SAFETY: every such processor has NEON.
+                return unsafe { $body::<$crate::simd::Neon>($($arg),*) };
             }
             // SAFETY: plain Rust runs anywhere.
             unsafe { $body::<$crate::simd::Portable>($($arg),*) }

@@ -17,13 +17,23 @@ macro_rules! each {
     };
 }
 
-/// Four numbers in half precision.
+/// From IEEE half precision.
 ///
 /// # Safety
-/// `from` is good for four elements.
+/// Needs NEON.
 #[inline(always)]
-pub(crate) unsafe fn four_halves(from: *const u16) -> float32x4_t {
-    unsafe { vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from))) }
+pub(crate) unsafe fn halves_to_floats(halves: uint16x4_t) -> float32x4_t {
+    unsafe { vcvt_f32_f16(vreinterpret_f16_u16(halves)) }
+}
+
+#[inline(always)]
+unsafe fn load_u16(from: *const u16) -> [uint16x4_t; 4] {
+    unsafe { [vld1_u16(from), vld1_u16(from.add(4)), vld1_u16(from.add(8)), vld1_u16(from.add(12))] }
+}
+
+#[inline(always)]
+unsafe fn brain_to_floats(halves: uint16x4_t) -> float32x4_t {
+    unsafe { vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(halves))) }
 }
 
 // The second operand for a NaN, as x86 does it; the instructions for maximum and minimum give the NaN.
@@ -69,23 +79,17 @@ unsafe impl Simd for Neon {
 
     #[inline(always)]
     unsafe fn load_f16(from: *const u16) -> Quarters {
-        let quarters = [from, from.wrapping_add(4), from.wrapping_add(8), from.wrapping_add(12)];
-        unsafe { each!(four_halves(quarters)) }
+        unsafe {
+            let halves = load_u16(from);
+            each!(halves_to_floats(halves))
+        }
     }
 
     #[inline(always)]
     unsafe fn load_bf16(from: *const u16) -> Quarters {
         unsafe {
-            let words = [vld1q_u16(from), vld1q_u16(from.add(8))];
-            let low = [vget_low_u16(words[0]), vget_high_u16(words[0]), vget_low_u16(words[1]), vget_high_u16(words[1])];
-            let long = each!(vmovl_u16(low));
-            let shifted = [
-                vshlq_n_u32::<16>(long[0]),
-                vshlq_n_u32::<16>(long[1]),
-                vshlq_n_u32::<16>(long[2]),
-                vshlq_n_u32::<16>(long[3]),
-            ];
-            each!(vreinterpretq_f32_u32(shifted))
+            let halves = load_u16(from);
+            each!(brain_to_floats(halves))
         }
     }
 

@@ -103,7 +103,7 @@ unsafe impl Simd for Avx2 {
 // SAFETY: each function is one instruction of AVX-512 F, whose presence the trait's contract asks for.
 unsafe impl Simd for Avx512 {
     type F = __m512;
-    const MANY_REGISTERS: bool = true;
+    const FLOAT_ROWS: usize = 8;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m512 {
