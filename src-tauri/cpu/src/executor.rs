@@ -120,10 +120,7 @@ impl Executor {
                 .map_err(|error| LoadError::Unsupported(format!("its chat template: {error}")))?,
             None => ChatTemplate::chatml(),
         };
-        let forward = Forward::load(file, threads)?;
-        if tokenizer.len() > forward.weights.shape.vocabulary {
-            return Err(LoadError::Damaged("its tokenizer has more tokens than the model".into()));
-        }
+        let forward = Forward::load(file, threads, &tokenizer)?;
         let (jobs, queue) = mpsc::channel();
         let work = Work {
             kept: Kept::new(forward.layout, kv_bytes),

@@ -8,6 +8,7 @@ use tektra_kernels::{
 use crate::{
     LoadError,
     kv::{Cache, PageLayout},
+    tokenizer::Tokenizer,
     weights::{Layer, ModelFile, Weights},
 };
 
@@ -41,10 +42,13 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    /// Loads `file` to compute on `threads` threads.
-    pub(crate) fn load(file: ModelFile, threads: usize) -> Result<Self, LoadError> {
+    /// Loads `file` to compute on `threads` threads what `tokenizer` makes of a text.
+    pub(crate) fn load(file: ModelFile, threads: usize, tokenizer: &Tokenizer) -> Result<Self, LoadError> {
         let mut pool = Pool::new(threads)?;
         let weights = Weights::read(file, &mut pool)?;
+        if tokenizer.len() > weights.shape.vocabulary {
+            return Err(LoadError::Damaged("its tokenizer has more tokens than the model".into()));
+        }
         let layout = PageLayout::new(&weights.shape);
         Ok(Self {
             weights,

@@ -36,7 +36,7 @@ impl Subject {
     pub fn load(path: &Path, threads: usize) -> Result<Self, LoadError> {
         let file = ModelFile::open(path)?;
         let tokenizer = read_tokenizer(&file)?;
-        Ok(Self { forward: Forward::load(file, threads)?, tokenizer })
+        Ok(Self { forward: Forward::load(file, threads, &tokenizer)?, tokenizer })
     }
 
     /// The instruction set that computes.
@@ -78,14 +78,16 @@ impl Subject {
         }
     }
 
-    /// Perplexity of `tokens` in windows of `window`, every token but the first of each window counted.
-    pub fn perplexity(&mut self, tokens: &[u32], window: usize) -> f64 {
+    /// Perplexity of `tokens` in windows of `window`, every token but the first of each window counted; `None` when
+    /// there is nothing to count.
+    pub fn perplexity(&mut self, tokens: &[u32], window: usize) -> Option<f64> {
         let vocabulary = self.forward.weights.shape.vocabulary;
         let (mut loss, mut count) = (0.0, 0);
-        for window in tokens.chunks(window).filter(|window| window.len() > 1) {
-            let (last, context) = window.split_last().expect("two tokens at least");
+        for window in tokens.chunks(window.max(1)) {
+            // The last token is only predicted; a window of one has nothing to predict it from.
+            let Some((_, context)) = window.split_last() else { continue };
             let mut cache = Cache::default();
-            let mut targets = context[1..].iter().chain([last]);
+            let mut targets = window.iter().skip(1);
             for tokens in context.chunks(crate::executor::PREFILL_TOKENS) {
                 let logits = self.forward.step(&mut [Run { cache: &mut cache, tokens, logits: tokens.len() }]);
                 for (logits, &target) in logits.chunks_exact(vocabulary).zip(targets.by_ref().take(tokens.len())) {
@@ -96,7 +98,7 @@ impl Subject {
                 }
             }
         }
-        (loss / f64::from(count)).exp()
+        (count > 0).then(|| (loss / f64::from(count)).exp())
     }
 }
 

@@ -82,6 +82,7 @@ fn measure(options: &Options) -> Result<(), String> {
         let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let tokens = subject.tokens(&text).map_err(|error| error.to_string())?;
         let perplexity = subject.perplexity(&tokens, options.number("--window", 512));
+        let perplexity = perplexity.ok_or(format!("{}: too short to measure anything", path.display()))?;
         say(&json!({ "perplexity": perplexity, "tokens": tokens.len(), "simd": subject.simd() }));
         return Ok(());
     }
