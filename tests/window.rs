@@ -155,7 +155,7 @@ async fn a_message_is_answered_word_by_word_and_is_there_after_reopening() {
     let store = Store::open(&desk.folder.home()).await.unwrap();
     store.close().await;
     let window = desk.open().await;
-    // Counts how often the answer grew, as polling would miss most of it.
+    // Counts how often the answer grew, as polling would miss most of it. A sentence is written within two frames.
     window
         .0
         .execute(
@@ -169,10 +169,10 @@ async fn a_message_is_answered_word_by_word_and_is_there_after_reopening() {
         )
         .await
         .unwrap();
-    window.say("What is the capital of France? Answer in one sentence.").await;
+    window.say("What is the capital of France? Write a long paragraph about it.").await;
     window.see("First token").await;
     let answer = window.text("article[aria-label=Answer] .markdown").await;
-    assert!(answer.contains("France"), "{answer}");
+    assert!(answer.contains("France") || answer.contains("Paris"), "{answer}");
     let growths = window.0.execute("return window.growths", vec![]).await.unwrap().as_u64().unwrap();
     assert!(growths >= 3, "the answer streams: it grew {growths} times");
     let strip = window.text("footer").await;
@@ -182,7 +182,7 @@ async fn a_message_is_answered_word_by_word_and_is_there_after_reopening() {
 
     let window = desk.open().await;
     window.see(&answer).await;
-    window.see("What is the capital of France? Answer in one sentence.").await;
+    window.see("What is the capital of France? Write a long paragraph about it.").await;
     window.see("First token").await;
     window.close().await;
 }
