@@ -57,7 +57,7 @@ fn dependencies_point_one_way() {
         "src-tauri/cpu/Cargo.toml",
         &["tauri", "mistralrs", "candle", "sqlx", "tokio", "tektra-core", "tektra-protocol"],
     );
-    assert_eq!(dependencies("src-tauri/kernels/Cargo.toml"), [""; 0], "kernels know slices and threads only");
+    assert_eq!(dependencies("src-tauri/kernels/Cargo.toml"), ["memmap2"], "kernels know slices, memory and threads only");
     check("src-tauri/cli/Cargo.toml", &["tauri", "mistralrs", "candle", "sqlx", "tektra-engine", "tektra-protocol"]);
 }
 

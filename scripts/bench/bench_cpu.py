@@ -52,7 +52,7 @@ class Cell:
     threads: int
     file_bytes: int
     bytes_per_token: int
-    read_gb_per_second: Optional[float]
+    read_gb_per_second: list[Optional[float]]
     tektra: list[Sample]
     llama_cpp: list[Sample]
 
@@ -70,10 +70,10 @@ class Cell:
 
     def used_bandwidth(self, side: list[Sample]) -> str:
         """Which part of the memory's bandwidth the decoding of the weights used."""
-        if not self.read_gb_per_second:
+        if not all(self.read_gb_per_second):
             return "–"
-        speed = statistics.median(sample.decode_tokens_per_second for sample in side)
-        return f"{self.bytes_per_token * speed / 1e9 / self.read_gb_per_second:.0%}"
+        pairs = zip(side, self.read_gb_per_second)
+        return f"{statistics.median(self.bytes_per_token * sample.decode_tokens_per_second / 1e9 / read for sample, read in pairs):.0%}"
 
 
 def rounded(value: float) -> str:
@@ -134,13 +134,14 @@ class Bench:
         command += ["--model", str(file)] + [text for name, value in numbers.items() for text in (f"--{name}", str(value))]
         return json_lines(output(command))
 
-    def cell(self, file: Path, threads: int, pairs: int, read_gb_per_second: Optional[float]) -> Cell:
-        """Measures a cell."""
+    def cell(self, file: Path, threads: int, pairs: int) -> Cell:
+        """Measures a cell. The bandwidth is taken in each pair, between the two: it changes as much as the rest."""
         header = gguf.read(file)
-        cell = Cell(file.stem, threads, file.stat().st_size, header.bytes_per_token(), read_gb_per_second, [], [])
+        cell = Cell(file.stem, threads, file.stat().st_size, header.bytes_per_token(), [], [], [])
         for pair in range(pairs):
             say(f"{file.stem}, {threads} thread{'s'[: threads > 1]}: pair {pair + 1} of {pairs}")
             cell.tektra.append(self.sample(False, file, threads))
+            cell.read_gb_per_second.append(self.bandwidth(threads))
             cell.llama_cpp.append(self.sample(True, file, threads))
         return cell
 
@@ -259,7 +260,7 @@ def measure(options: argparse.Namespace) -> int:
                 file = options.models / f"{shape}.{kind}.gguf"
                 written = random_gguf.write(file, shape, kind, options.starter)
             for threads in options.threads:
-                cells.append(bench.cell(file, threads, options.repetitions, bandwidths[threads]))
+                cells.append(bench.cell(file, threads, options.repetitions))
                 print(f"| {' | '.join(cells[-1].row())} |", flush=True)
                 if options.json:
                     save(options.json, about, cells)

@@ -108,15 +108,14 @@ impl Forward {
         });
 
         for (index, layer) in self.weights.layers.iter().enumerate() {
-            let file = &self.weights.file;
             norm_rows(&mut self.pool, &self.stream, &layer.attention_norm, shape.epsilon, &mut self.normed);
             multiply(
                 &mut self.pool,
                 &self.normed,
                 &mut [
-                    Product { weights: layer.query.weights(file), out: &mut self.query },
-                    Product { weights: layer.key.weights(file), out: &mut self.key },
-                    Product { weights: layer.value.weights(file), out: &mut self.value },
+                    Product { weights: &layer.query, out: &mut self.query },
+                    Product { weights: &layer.key, out: &mut self.key },
+                    Product { weights: &layer.value, out: &mut self.value },
                 ],
             );
             let mut rows: Vec<_> = self
@@ -151,7 +150,7 @@ impl Forward {
 
             let mut rows: Vec<ActivationRow<'_>> = self.attended.rows_mut().collect();
             self.pool.for_each(&mut rows, ActivationRow::quantize);
-            let output = Product { weights: layer.output.weights(file), out: &mut self.projected };
+            let output = Product { weights: &layer.output, out: &mut self.projected };
             multiply(&mut self.pool, &self.attended, &mut [output]);
             add_rows(&mut self.pool, &mut self.stream, &self.projected, dim);
 
@@ -160,8 +159,8 @@ impl Forward {
                 &mut self.pool,
                 &self.normed,
                 &mut [
-                    Product { weights: layer.gate.weights(file), out: &mut self.gate },
-                    Product { weights: layer.up.weights(file), out: &mut self.up },
+                    Product { weights: &layer.gate, out: &mut self.gate },
+                    Product { weights: &layer.up, out: &mut self.up },
                 ],
             );
             self.gated.resize(tokens, shape.feed_forward);
@@ -171,7 +170,7 @@ impl Forward {
                 ops::silu_times(gate, up, row.values);
                 row.quantize();
             });
-            let down = Product { weights: layer.down.weights(file), out: &mut self.projected };
+            let down = Product { weights: &layer.down, out: &mut self.projected };
             multiply(&mut self.pool, &self.gated, &mut [down]);
             add_rows(&mut self.pool, &mut self.stream, &self.projected, dim);
         }
@@ -187,7 +186,7 @@ impl Forward {
         let count = wanted.len() / dim;
         self.logits.resize(count * shape.vocabulary, 0.0);
         norm_rows(&mut self.pool, &wanted, &self.weights.norm, shape.epsilon, &mut self.normed);
-        let output = Product { weights: self.weights.output.weights(&self.weights.file), out: &mut self.logits };
+        let output = Product { weights: &self.weights.output, out: &mut self.logits };
         multiply(&mut self.pool, &self.normed, &mut [output]);
         &mut self.logits
     }

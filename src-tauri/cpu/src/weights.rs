@@ -80,17 +80,10 @@ impl ModelFile {
         self.vector(name, len)?.ok_or_else(|| LoadError::Damaged(format!("`{name}` is missing")))
     }
 
-    /// The weights of a product: quantized ones packed, floats where they are.
-    fn operand(&self, name: &str, rows: usize, columns: usize, pool: &mut Pool) -> Result<Operand, LoadError> {
+    /// The weights of a product.
+    fn packed(&self, name: &str, rows: usize, columns: usize, pool: &mut Pool) -> Result<Packed, LoadError> {
         let weight = self.weight(name, rows, columns)?;
-        Ok(self.pack(weight, pool))
-    }
-
-    fn pack(&self, weight: Weight, pool: &mut Pool) -> Operand {
-        if weight.format.is_float() {
-            return Operand::Floats(weight);
-        }
-        Operand::Packed(Packed::new(pool, &self.matrix(&weight)))
+        Ok(Packed::new(pool, &self.matrix(&weight))?)
     }
 
     /// Gives back the memory that reading took; what is needed again is mapped again.
@@ -117,23 +110,6 @@ pub(crate) struct Weight {
     len: usize,
 }
 
-/// The weights of a product.
-pub(crate) enum Operand {
-    /// Where they are in the file.
-    Floats(Weight),
-    /// A copy in the kernels' order.
-    Packed(Packed),
-}
-
-impl Operand {
-    pub(crate) fn weights<'a>(&'a self, file: &'a ModelFile) -> tektra_kernels::Weights<'a> {
-        match self {
-            Self::Floats(weight) => tektra_kernels::Weights::Floats(file.matrix(weight)),
-            Self::Packed(packed) => tektra_kernels::Weights::Packed(packed),
-        }
-    }
-}
-
 /// The sizes that a model has.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
@@ -152,18 +128,18 @@ pub(crate) struct Shape {
 
 pub(crate) struct Layer {
     pub(crate) attention_norm: Vec<f32>,
-    pub(crate) query: Operand,
-    pub(crate) key: Operand,
-    pub(crate) value: Operand,
+    pub(crate) query: Packed,
+    pub(crate) key: Packed,
+    pub(crate) value: Packed,
     /// Of query, key and value.
     pub(crate) biases: [Option<Vec<f32>>; 3],
     pub(crate) query_norm: Option<Vec<f32>>,
     pub(crate) key_norm: Option<Vec<f32>>,
-    pub(crate) output: Operand,
+    pub(crate) output: Packed,
     pub(crate) feed_forward_norm: Vec<f32>,
-    pub(crate) gate: Operand,
-    pub(crate) up: Operand,
-    pub(crate) down: Operand,
+    pub(crate) gate: Packed,
+    pub(crate) up: Packed,
+    pub(crate) down: Packed,
 }
 
 /// A decoder of the Llama family: RMS norms, rotary positions, grouped attention, gated feed-forward.
@@ -173,7 +149,7 @@ pub(crate) struct Weights {
     pub(crate) embedding: Weight,
     pub(crate) layers: Vec<Layer>,
     pub(crate) norm: Vec<f32>,
-    pub(crate) output: Operand,
+    pub(crate) output: Packed,
 }
 
 impl Weights {
@@ -183,11 +159,11 @@ impl Weights {
         let Shape { dim, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = shape;
         let embedding = file.weight("token_embd.weight", vocabulary, dim)?;
         let output = file.find("output.weight", vocabulary, dim)?.unwrap_or_else(|| embedding.clone());
-        let output = file.pack(output, pool);
+        let output = Packed::new(pool, &file.matrix(&output))?;
         let layers = (0..shape.layers)
             .map(|index| {
                 let name = |part: &str| format!("blk.{index}.{part}");
-                let mut weight = |part: &str, rows, columns| file.operand(&name(part), rows, columns, pool);
+                let mut weight = |part: &str, rows, columns| file.packed(&name(part), rows, columns, pool);
                 Ok(Layer {
                     attention_norm: file.norm(&name("attn_norm.weight"), dim)?,
                     query: weight("attn_q.weight", heads * head_dim, dim)?,

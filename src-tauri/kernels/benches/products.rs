@@ -9,7 +9,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use tektra_kernels::{Activations, Format, Matrix, Packed, Pool, Product, Weights, multiply};
+use tektra_kernels::{Activations, Format, Matrix, Packed, Pool, Product, multiply};
 
 const COLUMNS: usize = 2048;
 /// More weights than any cache of a desktop holds, in every format.
@@ -25,8 +25,7 @@ fn products(criterion: &mut Criterion) {
             // Any bytes are weights; speed does not depend on them, and these are no subnormal or infinite scales.
             let bytes = vec![0x22; format.row_bytes(COLUMNS).expect("whole blocks") * rows];
             let matrix = Matrix::new(format, rows, COLUMNS, &bytes).expect("a matrix");
-            let packed = (!format.is_float()).then(|| Packed::new(&mut pool, &matrix));
-            let weights = packed.as_ref().map_or(Weights::Floats(matrix), Weights::Packed);
+            let weights = &Packed::new(&mut pool, &matrix).expect("memory");
             let mut activations = Activations::default();
             activations.resize(tokens, COLUMNS);
             for mut row in activations.rows_mut() {

@@ -17,7 +17,7 @@ pub struct Activations {
     /// Sums of 32 codes. A row: `columns / 32`.
     pub(crate) sums: Vec<i32>,
     /// Sums of 16 codes. A row: `columns / 16`.
-    pub(crate) half_sums: Vec<i32>,
+    pub(crate) half_sums: Vec<i16>,
 }
 
 impl Activations {
@@ -67,7 +67,7 @@ pub struct ActivationRow<'a> {
     codes: &'a mut [i8],
     scales: &'a mut [f32],
     sums: &'a mut [i32],
-    half_sums: &'a mut [i32],
+    half_sums: &'a mut [i16],
 }
 
 impl ActivationRow<'_> {

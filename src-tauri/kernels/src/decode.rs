@@ -8,11 +8,21 @@ pub(crate) struct Block {
     pub(crate) scale: [f32; 16],
     pub(crate) offset: [f32; 16],
     pub(crate) zero: u8,
+    /// The whole numbers in `scale` and `offset` where they hold for 16 elements, and what these are times.
+    pub(crate) factors: [[i32; 16]; 2],
+    pub(crate) units: [f32; 2],
 }
 
 impl Block {
     pub(crate) fn new() -> Self {
-        Self { codes: [0; 256], scale: [0.0; 16], offset: [0.0; 16], zero: 0 }
+        Self {
+            codes: [0; 256],
+            scale: [0.0; 16],
+            offset: [0.0; 16],
+            zero: 0,
+            factors: [[0; 16]; 2],
+            units: [0.0; 2],
+        }
     }
 
     /// Takes apart one block of a quantized format.
@@ -36,24 +46,18 @@ impl Block {
                 }
             }
             Format::Q2K => {
-                let (scale, offset) = (half(80), half(82));
                 self.zero = 0;
-                for i in 0..16 {
-                    self.scale[i] = scale * f32::from(bytes[i] & 15);
-                    self.offset[i] = -offset * f32::from(bytes[i] >> 4);
-                }
+                self.sixteens([half(80), -half(82)], |i| [i32::from(bytes[i] & 15), i32::from(bytes[i] >> 4)]);
                 for i in 0..256 {
                     self.codes[i] = bytes[16 + i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
                 }
             }
             Format::Q3K => {
-                let scale = half(108);
                 self.zero = 4;
-                for i in 0..16 {
+                self.sixteens([half(108), 0.0], |i| {
                     let (low, high) = (bytes[96 + i % 8] >> (i / 8 * 4) & 15, bytes[104 + i % 4] >> (i / 4 * 2) & 3);
-                    self.scale[i] = scale * (f32::from(high << 4 | low) - 32.0);
-                    self.offset[i] = 0.0;
-                }
+                    [i32::from(high << 4 | low) - 32, 0]
+                });
                 for i in 0..256 {
                     let low = bytes[32 + i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
                     self.codes[i] = (bytes[i % 32] >> (i / 32) & 1) << 2 | low;
@@ -76,18 +80,23 @@ impl Block {
                 }
             }
             Format::Q6K => {
-                let scale = half(208);
                 self.zero = 32;
-                for i in 0..16 {
-                    self.scale[i] = scale * f32::from(bytes[192 + i] as i8);
-                    self.offset[i] = 0.0;
-                }
+                self.sixteens([half(208), 0.0], |i| [i32::from(bytes[192 + i] as i8), 0]);
                 for i in 0..256 {
                     let (part, quarter, at) = (i / 128, i / 32 % 4, i % 32);
                     let low = bytes[part * 64 + quarter % 2 * 32 + at] >> (quarter / 2 * 4) & 15;
                     self.codes[i] = (bytes[128 + part * 32 + at] >> (quarter * 2) & 3) << 4 | low;
                 }
             }
+        }
+    }
+
+    fn sixteens(&mut self, units: [f32; 2], factors: impl Fn(usize) -> [i32; 2]) {
+        self.units = units;
+        for i in 0..16 {
+            let [scale, offset] = factors(i);
+            (self.factors[0][i], self.factors[1][i]) = (scale, offset);
+            (self.scale[i], self.offset[i]) = (units[0] * scale as f32, units[1] * offset as f32);
         }
     }
 

@@ -1,13 +1,14 @@
 //! Products with weights that are plain floats.
 
 use crate::{
-    Activations, Format, Matrix,
+    Activations, Format, Packed,
+    packed,
     simd::{LANES, Simd, at_every_level},
 };
 
 at_every_level! {
     /// Rows `first..end` of a product with a float matrix. `out` as in `quantized::product`, but as an address.
-    pub(crate) fn product(matrix: &Matrix<'_>, first: usize, end: usize, activations: &Activations, out: Out)
+    pub(crate) fn product(matrix: &Packed, first: usize, end: usize, activations: &Activations, out: Out)
         = rows
 }
 
@@ -16,7 +17,7 @@ at_every_level! {
 pub(crate) struct Out(pub(crate) *mut f32);
 
 #[inline(always)]
-unsafe fn rows<S: Simd>(matrix: &Matrix<'_>, first: usize, end: usize, activations: &Activations, out: Out) {
+unsafe fn rows<S: Simd>(matrix: &Packed, first: usize, end: usize, activations: &Activations, out: Out) {
     unsafe {
         match S::FLOAT_ROWS {
             8 => tiles::<S, 8>(matrix, first, end, activations, out),
@@ -29,7 +30,7 @@ unsafe fn rows<S: Simd>(matrix: &Matrix<'_>, first: usize, end: usize, activatio
 /// `R` rows of weights at a time, and three of activations: as many as the registers hold.
 #[inline(always)]
 unsafe fn tiles<S: Simd, const R: usize>(
-    matrix: &Matrix<'_>,
+    matrix: &Packed,
     first: usize,
     end: usize,
     activations: &Activations,
@@ -52,7 +53,7 @@ unsafe fn tiles<S: Simd, const R: usize>(
 
 #[inline(always)]
 unsafe fn tile<S: Simd, const R: usize, const A: usize>(
-    matrix: &Matrix<'_>,
+    matrix: &Packed,
     first: usize,
     end: usize,
     activations: &Activations,
@@ -60,20 +61,23 @@ unsafe fn tile<S: Simd, const R: usize, const A: usize>(
     out: Out,
 ) {
     unsafe {
-        let columns = matrix.columns;
-        let rows: [*const u8; R] = std::array::from_fn(|i| matrix.row((first + i).min(matrix.rows - 1)).as_ptr());
-        let values: [*const f32; A] = std::array::from_fn(|a| activations.values.as_ptr().add((at + a) * columns));
+        let (columns, bytes) = (matrix.columns, matrix.format.block_bytes());
         let whole = columns / LANES * LANES;
+        let eight = matrix.eight_rows(first / packed::LANES * packed::LANES).as_ptr();
+        let lane = first % packed::LANES;
+        let values: [*const f32; A] = std::array::from_fn(|a| activations.values.as_ptr().add((at + a) * columns));
+        let rows = eight.add(lane * LANES * bytes);
         let sums = match matrix.format {
             Format::F16 => products::<S, R, A>(rows, values, whole, 2, |at| S::load_f16(at.cast())),
             Format::BF16 => products::<S, R, A>(rows, values, whole, 2, |at| S::load_bf16(at.cast())),
             _ => products::<S, R, A>(rows, values, whole, 4, |at| S::load(at.cast())),
         };
+        let rest = eight.add(packed::LANES * whole * bytes + lane * (columns - whole) * bytes);
         for row in 0..R.min(end - first) {
             for a in 0..A {
                 let mut sum = S::sum(sums[row][a]);
                 for column in whole..columns {
-                    sum += element(matrix.format, rows[row], column) * *values[a].add(column);
+                    sum += element(matrix.format, rest.add(row * (columns - whole) * bytes), column - whole) * *values[a].add(column);
                 }
                 *out.0.add((at + a) * matrix.rows + first + row) = sum;
             }
@@ -84,7 +88,7 @@ unsafe fn tile<S: Simd, const R: usize, const A: usize>(
 /// The vectors of sums of each row of weights and each row of activations.
 #[inline(always)]
 unsafe fn products<S: Simd, const R: usize, const A: usize>(
-    rows: [*const u8; R],
+    mut rows: *const u8,
     values: [*const f32; A],
     columns: usize,
     bytes: usize,
@@ -99,12 +103,13 @@ unsafe fn products<S: Simd, const R: usize, const A: usize>(
                 value[a] = S::load(values[a].add(column));
             }
             for r in 0..R {
-                let weights = load(rows[r].add(column * bytes));
+                let weights = load(rows.add(r * LANES * bytes));
                 for a in 0..A {
                     sums[r][a] = S::fma(weights, value[a], sums[r][a]);
                 }
             }
             column += LANES;
+            rows = rows.add(packed::LANES * LANES * bytes);
         }
         sums
     }

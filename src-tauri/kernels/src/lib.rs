@@ -4,8 +4,8 @@
 //! last bit: the number of threads, the number of rows computed together and the order in which they arrive change
 //! nothing. A conversation that is continued, batched with others or computed anew therefore gets the same answer.
 //!
-//! - [`multiply`]: products of activations with weights in any [`Format`]: floats straight from the file's bytes
-//!   ([`Matrix`]), quantized ones in an order of their own ([`Packed`])
+//! - [`multiply`]: products of activations with weights in any [`Format`], which a [`Matrix`] has as in the file and a
+//!   [`Packed`] in the kernels' own order
 //! - [`attend`]: attention over a paged KV cache
 //! - [`ops`]: norms, rotation, activation functions
 //! - [`Pool`]: the threads
@@ -31,9 +31,9 @@ pub use activations::{ActivationRow, Activations};
 pub use attention::{AttentionRun, AttentionShape, PAGE, attend, store_key, store_value};
 pub use decode::{dequantize, f16_to_f32, f32_to_f16};
 pub use format::{Format, Matrix};
-pub use packed::Packed;
+pub use packed::{Packed, memory};
 pub use pool::Pool;
-pub use product::{Product, Weights, multiply};
+pub use product::{Product, multiply};
 pub use simd::{Level, level};
 
 #[cfg(test)]

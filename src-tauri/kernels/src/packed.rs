@@ -1,12 +1,19 @@
-//! Quantized weights in the order in which the kernels read them.
+//! Weights in the order in which the kernels read them.
 
-use crate::{Format, Matrix, Pool};
+use std::io;
+
+use memmap2::MmapMut;
+
+use crate::{Format, Matrix, Pool, simd};
 
 /// Rows that lie side by side.
 pub(crate) const LANES: usize = 8;
 
-/// A quantized matrix whose rows are interleaved by eights: first the eight half-precision scales of a block where the
-/// format's blocks are not made of whole 32-bit words, then one word of each row after the other.
+/// A matrix whose rows are interleaved by eights.
+///
+/// Of quantized rows, a block each: first the half-precision scales of the eight, then their offsets where the format
+/// has any, then one 32-bit word of each row after the other. Of rows of floats: sixteen elements of each row after the
+/// other, the last piece shorter.
 ///
 /// The same bytes as in the file, in another order: eight rows are computed with one stream through memory, and each
 /// vector holds the same place of eight rows. Padded with rows of zeros to a multiple of eight.
@@ -14,34 +21,25 @@ pub struct Packed {
     pub(crate) format: Format,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    bytes: Vec<u8>,
+    bytes: MmapMut,
 }
 
 impl Packed {
     /// Packs a matrix.
     ///
-    /// # Panics
-    /// When its format is a float format, which is computed with as it is.
-    pub fn new(pool: &mut Pool, matrix: &Matrix<'_>) -> Self {
-        let (format, row_bytes) = (matrix.format, matrix.row_bytes());
-        assert!(!format.is_float(), "floats are not packed");
-        let mut bytes = vec![0; row_bytes * matrix.rows.next_multiple_of(LANES)];
-        let mut groups: Vec<_> = bytes.chunks_exact_mut(row_bytes * LANES).enumerate().collect();
+    /// # Errors
+    /// When the system gives no memory.
+    pub fn new(pool: &mut Pool, matrix: &Matrix<'_>) -> io::Result<Self> {
+        let row_bytes = matrix.row_bytes();
+        let mut bytes = memory((row_bytes * matrix.rows.next_multiple_of(LANES)).max(1))?;
+        let mut groups: Vec<_> = bytes.chunks_exact_mut((row_bytes * LANES).max(1)).enumerate().collect();
         pool.for_each(&mut groups, |(group, out)| {
             for lane in 0..LANES.min(matrix.rows - *group * LANES) {
                 let row = matrix.row(*group * LANES + lane);
-                let blocks = out.chunks_exact_mut(format.block_bytes() * LANES);
-                for (out, block) in blocks.zip(row.chunks_exact(format.block_bytes())) {
-                    let (scale, words) = scale_first(format, block);
-                    out[lane * scale.len()..][..scale.len()].copy_from_slice(scale);
-                    let out = out[scale.len() * LANES..].as_chunks_mut::<{ 4 * LANES }>().0;
-                    for (out, word) in out.iter_mut().zip(words.as_chunks::<4>().0) {
-                        out[4 * lane..][..4].copy_from_slice(word);
-                    }
-                }
+                if matrix.format.is_float() { place_floats(matrix.format, row, lane, out) } else { place_blocks(matrix.format, row, lane, out) }
             }
         });
-        Self { format, rows: matrix.rows, columns: matrix.columns, bytes }
+        Ok(Self { format: matrix.format, rows: matrix.rows, columns: matrix.columns, bytes })
     }
 
     /// Bytes held.
@@ -61,26 +59,66 @@ impl Packed {
         let bytes = self.format.block_bytes();
         let block = &self.eight_rows(row / LANES * LANES)[index * bytes * LANES..][..bytes * LANES];
         let lane = row % LANES;
-        let at_end = matches!(self.format, Format::Q3K | Format::Q6K);
-        let scale = scale_first(self.format, &block[..bytes]).0.len();
-        let (scale_at, words_at) = if at_end { (bytes - scale, 0) } else { (0, scale) };
-        out[scale_at..][..scale].copy_from_slice(&block[lane * scale..][..scale]);
-        let words = block[scale * LANES..].as_chunks::<{ 4 * LANES }>().0;
-        for (out, word) in out[words_at..][..bytes - scale].as_chunks_mut::<4>().0.iter_mut().zip(words) {
-            out.copy_from_slice(&word[4 * lane..][..4]);
+        let (halves, words) = split(self.format, out);
+        let (packed_halves, packed_words) = block.split_at(halves.len() * LANES);
+        for (half, eight) in halves.as_chunks_mut::<2>().0.iter_mut().zip(packed_halves.as_chunks::<{ 2 * LANES }>().0) {
+            half.copy_from_slice(&eight[2 * lane..][..2]);
+        }
+        for (word, eight) in words.as_chunks_mut::<4>().0.iter_mut().zip(packed_words.as_chunks::<{ 4 * LANES }>().0) {
+            word.copy_from_slice(&eight[4 * lane..][..4]);
         }
     }
 }
 
-/// A block's scale, where it has to stand apart for the rest to be whole words, and the rest in the file's order.
-fn scale_first(format: Format, block: &[u8]) -> (&[u8], &[u8]) {
-    match format {
-        Format::Q4_0 | Format::Q5_0 | Format::Q8_0 => block.split_at(2),
-        // Their scale is at the end.
-        Format::Q3K | Format::Q6K => {
-            let (words, scale) = block.split_at(block.len() - 2);
-            (scale, words)
+/// Memory of zeros for weights, in large pages where the system has them: with small ones the processor looks up an
+/// address every 4 KiB, which it cannot do as fast as it reads.
+///
+/// # Errors
+/// When the system gives no memory.
+pub fn memory(len: usize) -> io::Result<MmapMut> {
+    let bytes = MmapMut::map_anon(len)?;
+    #[cfg(all(target_os = "linux", not(miri)))]
+    // A kernel without large pages says no, which only costs speed.
+    let _ = bytes.advise(memmap2::Advice::HugePage);
+    Ok(bytes)
+}
+
+fn place_floats(format: Format, row: &[u8], lane: usize, out: &mut [u8]) {
+    let piece = simd::LANES * format.block_bytes();
+    for (index, elements) in row.chunks(piece).enumerate() {
+        out[index * piece * LANES + lane * elements.len()..][..elements.len()].copy_from_slice(elements);
+    }
+}
+
+fn place_blocks(format: Format, row: &[u8], lane: usize, out: &mut [u8]) {
+    let mut block = [0; 256];
+    let block = &mut block[..format.block_bytes()];
+    let blocks = out.chunks_exact_mut(format.block_bytes() * LANES);
+    for (out, from) in blocks.zip(row.chunks_exact(format.block_bytes())) {
+        block.copy_from_slice(from);
+        let (halves, words) = split(format, block);
+        let (out_halves, out_words) = out.split_at_mut(halves.len() * LANES);
+        for (eight, half) in out_halves.as_chunks_mut::<{ 2 * LANES }>().0.iter_mut().zip(halves.as_chunks::<2>().0) {
+            eight[2 * lane..][..2].copy_from_slice(half);
         }
-        _ => (&[], block),
+        for (eight, word) in out_words.as_chunks_mut::<{ 4 * LANES }>().0.iter_mut().zip(words.as_chunks::<4>().0) {
+            eight[4 * lane..][..4].copy_from_slice(word);
+        }
+    }
+}
+
+/// A block's half-precision scale, and offset where there is one, and the rest in the file's order.
+fn split(format: Format, block: &mut [u8]) -> (&mut [u8], &mut [u8]) {
+    let (at_end, len) = match format {
+        Format::Q3K | Format::Q6K => (true, 2),
+        Format::Q2K => (true, 4),
+        Format::Q4_1 | Format::Q5_1 | Format::Q4K | Format::Q5K => (false, 4),
+        Format::Q4_0 | Format::Q5_0 | Format::Q8_0 | Format::F32 | Format::F16 | Format::BF16 => (false, 2),
+    };
+    if at_end {
+        let (words, halves) = block.split_at_mut(block.len() - len);
+        (halves, words)
+    } else {
+        block.split_at_mut(len)
     }
 }

@@ -1,6 +1,6 @@
 //! Matrix products, shared among threads.
 
-use crate::{Activations, Level, Matrix, Packed, Pool, float, level, quantized};
+use crate::{Activations, Level, Packed, Pool, float, level, quantized};
 
 /// Rows that a kernel takes at a time: chunks are multiples of it.
 const STEP: usize = 16;
@@ -8,29 +8,11 @@ const STEP: usize = 16;
 /// Chunks a thread: enough that one that was held up does not hold up the others.
 const CHUNKS_PER_THREAD: usize = 4;
 
-/// A matrix in the form that products take.
-#[derive(Clone, Copy)]
-pub enum Weights<'a> {
-    /// Plain floats, as they are.
-    Floats(Matrix<'a>),
-    /// Quantized weights.
-    Packed(&'a Packed),
-}
-
-impl Weights<'_> {
-    fn shape(&self) -> (usize, usize) {
-        match self {
-            Self::Floats(matrix) => (matrix.rows, matrix.columns),
-            Self::Packed(packed) => (packed.rows, packed.columns),
-        }
-    }
-}
-
 /// One matrix that the activations meet, and where its results go: row by row of the activations, one number for each
 /// row of the matrix.
 pub struct Product<'a> {
     /// The weights.
-    pub weights: Weights<'a>,
+    pub weights: &'a Packed,
     /// `activations.rows() * matrix.rows` results.
     pub out: &'a mut [f32],
 }
@@ -47,7 +29,7 @@ pub fn multiply(pool: &mut Pool, activations: &Activations, products: &mut [Prod
 }
 
 pub(crate) fn multiply_at(level: Level, pool: &mut Pool, activations: &Activations, products: &mut [Product<'_>]) {
-    struct Job<'a>(Weights<'a>, usize, *mut f32);
+    struct Job<'a>(&'a Packed, *mut f32);
     // SAFETY: the chunks write disjoint elements.
     unsafe impl Sync for Job<'_> {}
 
@@ -55,14 +37,11 @@ pub(crate) fn multiply_at(level: Level, pool: &mut Pool, activations: &Activatio
     let jobs: Vec<Job<'_>> = products
         .iter_mut()
         .map(|product| {
-            let (matrix_rows, columns) = product.weights.shape();
+            let Packed { rows: matrix_rows, columns, .. } = *product.weights;
             assert_eq!(columns, activations.columns, "as many columns as activations");
             assert_eq!(product.out.len(), activations.rows * matrix_rows, "room for the results");
-            if let Weights::Floats(matrix) = product.weights {
-                assert!(matrix.format.is_float(), "quantized weights are packed");
-            }
             rows += matrix_rows;
-            Job(product.weights, matrix_rows, product.out.as_mut_ptr())
+            Job(product.weights, product.out.as_mut_ptr())
         })
         .collect();
     if activations.rows == 0 {
@@ -72,16 +51,17 @@ pub(crate) fn multiply_at(level: Level, pool: &mut Pool, activations: &Activatio
     let chunks: Vec<(usize, usize)> = jobs
         .iter()
         .enumerate()
-        .flat_map(|(index, job)| (0..job.1).step_by(chunk_rows).map(move |first| (index, first)))
+        .flat_map(|(index, job)| (0..job.0.rows).step_by(chunk_rows).map(move |first| (index, first)))
         .collect();
     pool.run(chunks.len(), &|chunk| {
         let (index, first) = chunks[chunk];
-        let Job(weights, rows, out) = &jobs[index];
-        let end = (first + chunk_rows).min(*rows);
-        match weights {
-            Weights::Floats(matrix) => float::product(matrix, first, end, activations, float::Out(*out)),
+        let Job(weights, out) = &jobs[index];
+        let end = (first + chunk_rows).min(weights.rows);
+        if weights.format.is_float() {
+            float::product(weights, first, end, activations, float::Out(*out));
+        } else {
             // SAFETY: checked above; every chunk has rows of its own; the level is the processor's.
-            Weights::Packed(packed) => unsafe { quantized::product(level, packed, first, end, activations, *out) },
+            unsafe { quantized::product(level, weights, first, end, activations, *out) };
         }
     });
 }

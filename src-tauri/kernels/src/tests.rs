@@ -93,8 +93,7 @@ fn expected(matrix: &Matrix<'_>, activations: &Activations, token: usize, row: u
 fn run(level: Level, threads: usize, matrix: Matrix<'_>, activations: &Activations) -> Vec<f32> {
     let mut out = vec![f32::NAN; activations.rows() * matrix.rows];
     let mut pool = Pool::new(threads).expect("threads");
-    let packed = (!matrix.format.is_float()).then(|| Packed::new(&mut pool, &matrix));
-    let weights = packed.as_ref().map_or(Weights::Floats(matrix), Weights::Packed);
+    let weights = &Packed::new(&mut pool, &matrix).expect("memory");
     multiply_at(level, &mut pool, activations, &mut [Product { weights, out: &mut out }]);
     out
 }
@@ -227,7 +226,7 @@ fn codes_are_the_nearest() {
         assert!((f32::from(activations.codes[i]) * scale - value).abs() <= scale * 0.501, "{value} at {i}");
     }
     for (i, codes) in activations.codes.chunks(16).enumerate() {
-        assert_eq!(codes.iter().map(|&code| i32::from(code)).sum::<i32>(), activations.half_sums[i]);
+        assert_eq!(codes.iter().map(|&code| i16::from(code)).sum::<i16>(), activations.half_sums[i]);
     }
 }
 

@@ -20,19 +20,55 @@ pub(super) unsafe trait Blocks {
     const AFFINE: bool = false;
     /// Whether two products of a code and an activation may not fit 16 bits.
     const WIDE: bool = false;
+    /// Whether the products of 16 codes fit 16 bits.
+    const NARROW: bool = false;
     /// Whether the parts of a block are read in another order than they lie in.
     const SCATTERED: bool = false;
 
-    /// Scales, a vector for each 32 (or 16) elements; offsets alike where there are any.
-    unsafe fn scales(block: *const u8, scales: &mut [__m256; 16], offsets: &mut [__m256; 16]);
+    /// The scales of group `GROUP`.
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales;
     /// The codes of group `GROUP`: vector `i` has elements 4i to 4i + 3 of each row.
     unsafe fn codes<const GROUP: usize>(block: *const u8) -> [__m256i; 8];
 }
 
-/// Eight half-precision scales that stand apart.
+/// What turns a group's whole numbers into its share of eight results.
+#[derive(Clone, Copy)]
+pub(super) struct Scales {
+    /// What products are times, and offsets: those of the group, or of the block where scales hold for 16 elements.
+    pub(super) units: [__m256; 2],
+    /// Where scales hold for 16 elements: a scale and an offset for each half in whole numbers, of 16 bits side by side.
+    pub(super) factors: [__m256i; 2],
+}
+
+impl Scales {
+    #[inline(always)]
+    unsafe fn of_group(scale: __m256, offset: __m256) -> Self {
+        Self { units: [scale, offset], factors: unsafe { [_mm256_setzero_si256(); 2] } }
+    }
+
+    /// `factors`: of four halves each, a byte each, of which group `GROUP` has the first or the last two.
+    #[inline(always)]
+    unsafe fn of_halves<const GROUP: usize>(units: [__m256; 2], factors: [__m256i; 2], signed: bool) -> Self {
+        unsafe {
+            let bytes = if GROUP.is_multiple_of(2) { 0x0180_0080_u32 } else { 0x0380_0280 };
+            let each = _mm256_set1_epi32(bytes as i32);
+            let in_row = _mm256_setr_epi32(0, 0x0400_0400, 0x0800_0800, 0x0c00_0c00, 0, 0x0400_0400, 0x0800_0800, 0x0c00_0c00);
+            let places = _mm256_or_si256(each, in_row);
+            let upper = [_mm256_shuffle_epi8(factors[0], places), _mm256_shuffle_epi8(factors[1], places)];
+            let factors = if signed {
+                [_mm256_srai_epi16::<8>(upper[0]), _mm256_srai_epi16::<8>(upper[1])]
+            } else {
+                [_mm256_srli_epi16::<8>(upper[0]), _mm256_srli_epi16::<8>(upper[1])]
+            };
+            Self { units, factors }
+        }
+    }
+}
+
+/// The half-precision scales of eight rows, or their offsets.
 #[inline(always)]
-unsafe fn scale_first(block: *const u8) -> __m256 {
-    unsafe { _mm256_cvtph_ps(_mm_loadu_si128(block.cast())) }
+unsafe fn halves(block: *const u8, index: usize) -> __m256 {
+    unsafe { _mm256_cvtph_ps(_mm_loadu_si128(block.add(16 * index).cast())) }
 }
 
 /// Word `index` of each row, where the words begin after `apart` bytes a row.
@@ -41,23 +77,12 @@ unsafe fn word(block: *const u8, apart: usize, index: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(block.add(8 * apart + 32 * index).cast()) }
 }
 
-/// The lower (or upper) half of each word as a half-precision number.
-#[inline(always)]
-unsafe fn half(words: __m256i, upper: bool) -> __m256 {
-    unsafe {
-        let chosen = if upper { _mm256_srli_epi32::<16>(words) } else { words };
-        let chosen = _mm256_and_si256(chosen, _mm256_set1_epi32(0xffff));
-        let packed = _mm256_packus_epi32(chosen, chosen);
-        _mm256_cvtph_ps(_mm256_castsi256_si128(_mm256_permute4x64_epi64::<0b1000>(packed)))
-    }
-}
-
 /// Byte `index` of each word as a float.
 #[inline(always)]
-unsafe fn byte(words: __m256i, index: usize, mask: i32) -> __m256 {
+unsafe fn byte(words: __m256i, index: usize) -> __m256 {
     unsafe {
         let shifted = _mm256_srl_epi32(words, _mm_cvtsi32_si128(8 * index as i32));
-        _mm256_cvtepi32_ps(_mm256_and_si256(shifted, _mm256_set1_epi32(mask)))
+        _mm256_cvtepi32_ps(_mm256_and_si256(shifted, _mm256_set1_epi32(255)))
     }
 }
 
@@ -115,8 +140,8 @@ unsafe impl Blocks for Q4_0 {
     const ZERO: i32 = 8;
 
     #[inline(always)]
-    unsafe fn scales(block: *const u8, scales: &mut [__m256; 16], _: &mut [__m256; 16]) {
-        scales[0] = unsafe { scale_first(block) };
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
+        unsafe { Scales::of_group(halves(block, 0), _mm256_setzero_ps()) }
     }
 
     #[inline(always)]
@@ -135,16 +160,13 @@ unsafe impl Blocks for Q4_1 {
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales(block: *const u8, scales: &mut [__m256; 16], offsets: &mut [__m256; 16]) {
-        unsafe {
-            scales[0] = half(word(block, 0, 0), false);
-            offsets[0] = half(word(block, 0, 0), true);
-        }
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
+        unsafe { Scales::of_group(halves(block, 0), halves(block, 1)) }
     }
 
     #[inline(always)]
     unsafe fn codes<const GROUP: usize>(block: *const u8) -> [__m256i; 8] {
-        unsafe { nibbles(block, 0, 1) }
+        unsafe { nibbles(block, 4, 0) }
     }
 }
 
@@ -157,8 +179,8 @@ unsafe impl Blocks for Q5_0 {
     const ZERO: i32 = 16;
 
     #[inline(always)]
-    unsafe fn scales(block: *const u8, scales: &mut [__m256; 16], _: &mut [__m256; 16]) {
-        scales[0] = unsafe { scale_first(block) };
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
+        unsafe { Scales::of_group(halves(block, 0), _mm256_setzero_ps()) }
     }
 
     #[inline(always)]
@@ -181,18 +203,15 @@ unsafe impl Blocks for Q5_1 {
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales(block: *const u8, scales: &mut [__m256; 16], offsets: &mut [__m256; 16]) {
-        unsafe {
-            scales[0] = half(word(block, 0, 0), false);
-            offsets[0] = half(word(block, 0, 0), true);
-        }
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
+        unsafe { Scales::of_group(halves(block, 0), halves(block, 1)) }
     }
 
     #[inline(always)]
     unsafe fn codes<const GROUP: usize>(block: *const u8) -> [__m256i; 8] {
         unsafe {
-            let mut codes = nibbles(block, 0, 2);
-            with_fifth_bits(&mut codes, word(block, 0, 1));
+            let mut codes = nibbles(block, 4, 1);
+            with_fifth_bits(&mut codes, word(block, 4, 0));
             codes
         }
     }
@@ -208,8 +227,8 @@ unsafe impl Blocks for Q8_0 {
     const WIDE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales(block: *const u8, scales: &mut [__m256; 16], _: &mut [__m256; 16]) {
-        scales[0] = unsafe { scale_first(block) };
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
+        unsafe { Scales::of_group(halves(block, 0), _mm256_setzero_ps()) }
     }
 
     #[inline(always)]
@@ -230,20 +249,17 @@ unsafe impl Blocks for Q2K {
     const GROUPS: usize = 8;
     const BYTES: usize = 84;
     const SCATTERED: bool = true;
+    const NARROW: bool = true;
     const HALVES: bool = true;
     const ZERO: i32 = 0;
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales(block: *const u8, scales: &mut [__m256; 16], offsets: &mut [__m256; 16]) {
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
         unsafe {
-            let both = word(block, 0, 20);
-            let (scale, offset) = (half(both, false), negative(half(both, true)));
-            for i in 0..16 {
-                let factors = word(block, 0, i / 4);
-                scales[i] = _mm256_mul_ps(scale, byte(factors, i % 4, 15));
-                offsets[i] = _mm256_mul_ps(offset, byte(_mm256_srli_epi32::<4>(factors), i % 4, 15));
-            }
+            let four = word(block, 4, GROUP / 2);
+            let factors = [bits(four, 0, 15), bits(four, 4, 15)];
+            Scales::of_halves::<GROUP>([halves(block, 0), negative(halves(block, 1))], factors, false)
         }
     }
 
@@ -252,7 +268,7 @@ unsafe impl Blocks for Q2K {
         unsafe {
             let mut codes = [_mm256_setzero_si256(); 8];
             for (i, codes) in codes.iter_mut().enumerate() {
-                *codes = bits(word(block, 0, 4 + GROUP / 4 * 8 + i), GROUP % 4 * 2, 3);
+                *codes = bits(word(block, 4, 4 + GROUP / 4 * 8 + i), GROUP % 4 * 2, 3);
             }
             codes
         }
@@ -265,26 +281,19 @@ unsafe impl Blocks for Q3K {
     const GROUPS: usize = 8;
     const BYTES: usize = 110;
     const SCATTERED: bool = true;
+    const NARROW: bool = true;
     const HALVES: bool = true;
     const ZERO: i32 = 4;
 
     #[inline(always)]
-    unsafe fn scales(block: *const u8, scales: &mut [__m256; 16], _: &mut [__m256; 16]) {
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
         unsafe {
-            let scale = scale_first(block);
-            let low = [word(block, 2, 24), word(block, 2, 25)];
-            let high = word(block, 2, 26);
-            for i in 0..16 {
-                let (part, index) = (i / 4, i % 4);
-                // Four bits in one of the first two words, two more in the third.
-                let shift = |bits: usize| _mm_cvtsi32_si128((bits + 8 * index) as i32);
-                let four =
-                    _mm256_and_si256(_mm256_srl_epi32(low[part % 2], shift(part / 2 * 4)), _mm256_set1_epi32(15));
-                let two = _mm256_and_si256(_mm256_srl_epi32(high, shift(2 * part)), _mm256_set1_epi32(3));
-                let factor = _mm256_or_si256(four, _mm256_slli_epi32::<4>(two));
-                let factor = _mm256_cvtepi32_ps(_mm256_sub_epi32(factor, _mm256_set1_epi32(32)));
-                scales[i] = _mm256_mul_ps(scale, factor);
-            }
+            // Four bits in one of two words, two more in the third; 32 is 0.
+            let part = GROUP / 2;
+            let low = bits(word(block, 2, 24 + part % 2), part / 2 * 4, 15);
+            let high = _mm256_slli_epi16::<4>(bits(word(block, 2, 26), 2 * part, 3));
+            let factors = _mm256_sub_epi8(_mm256_or_si256(low, high), _mm256_set1_epi8(32));
+            Scales::of_halves::<GROUP>([halves(block, 0), _mm256_setzero_ps()], [factors; 2], true)
         }
     }
 
@@ -305,21 +314,17 @@ unsafe impl Blocks for Q3K {
 /// Scales and minimums of Q4_K and Q5_K: 6 bits each, packed into three words
 /// (`get_scale_min_k4` in <https://github.com/ggml-org/ggml/blob/master/src/ggml-quants.c>).
 #[inline(always)]
-unsafe fn six_bit_scales(block: *const u8, scales: &mut [__m256; 16], offsets: &mut [__m256; 16]) {
+unsafe fn six_bit_scales<const GROUP: usize>(block: *const u8) -> Scales {
     unsafe {
-        let both = word(block, 0, 0);
-        let (scale, offset) = (half(both, false), negative(half(both, true)));
-        let (a, b, c) = (word(block, 0, 1), word(block, 0, 2), word(block, 0, 3));
-        let six = _mm256_set1_epi32(0x3f3f_3f3f);
-        let four = _mm256_set1_epi32(0x0f0f_0f0f);
-        let top = |words| _mm256_and_si256(_mm256_srli_epi32::<2>(words), _mm256_set1_epi32(0x3030_3030));
-        let factors = [_mm256_and_si256(a, six), _mm256_or_si256(_mm256_and_si256(c, four), top(a))];
-        let high = _mm256_and_si256(_mm256_srli_epi32::<4>(c), four);
-        let minimums = [_mm256_and_si256(b, six), _mm256_or_si256(high, top(b))];
-        for i in 0..8 {
-            scales[i] = _mm256_mul_ps(scale, byte(factors[i / 4], i % 4, 255));
-            offsets[i] = _mm256_mul_ps(offset, byte(minimums[i / 4], i % 4, 255));
-        }
+        let (a, b, c) = (word(block, 4, 0), word(block, 4, 1), word(block, 4, 2));
+        let [factors, minimums] = if GROUP < 4 {
+            [bits(a, 0, 63), bits(b, 0, 63)]
+        } else {
+            [_mm256_or_si256(bits(c, 0, 15), bits(a, 2, 0x30)), _mm256_or_si256(bits(c, 4, 15), bits(b, 2, 0x30))]
+        };
+        let scale = _mm256_mul_ps(halves(block, 0), byte(factors, GROUP % 4));
+        let offset = _mm256_mul_ps(negative(halves(block, 1)), byte(minimums, GROUP % 4));
+        Scales::of_group(scale, offset)
     }
 }
 
@@ -333,8 +338,8 @@ unsafe impl Blocks for Q4K {
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales(block: *const u8, scales: &mut [__m256; 16], offsets: &mut [__m256; 16]) {
-        unsafe { six_bit_scales(block, scales, offsets) }
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
+        unsafe { six_bit_scales::<GROUP>(block) }
     }
 
     #[inline(always)]
@@ -342,7 +347,7 @@ unsafe impl Blocks for Q4K {
         unsafe {
             let mut codes = [_mm256_setzero_si256(); 8];
             for (i, codes) in codes.iter_mut().enumerate() {
-                *codes = bits(word(block, 0, 4 + GROUP / 2 * 8 + i), GROUP % 2 * 4, 15);
+                *codes = bits(word(block, 4, 3 + GROUP / 2 * 8 + i), GROUP % 2 * 4, 15);
             }
             codes
         }
@@ -360,8 +365,8 @@ unsafe impl Blocks for Q5K {
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales(block: *const u8, scales: &mut [__m256; 16], offsets: &mut [__m256; 16]) {
-        unsafe { six_bit_scales(block, scales, offsets) }
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
+        unsafe { six_bit_scales::<GROUP>(block) }
     }
 
     #[inline(always)]
@@ -369,8 +374,8 @@ unsafe impl Blocks for Q5K {
         unsafe {
             let mut codes = [_mm256_setzero_si256(); 8];
             for (i, codes) in codes.iter_mut().enumerate() {
-                let low = bits(word(block, 0, 12 + GROUP / 2 * 8 + i), GROUP % 2 * 4, 15);
-                let high = bits(word(block, 0, 4 + i), GROUP, 1);
+                let low = bits(word(block, 4, 11 + GROUP / 2 * 8 + i), GROUP % 2 * 4, 15);
+                let high = bits(word(block, 4, 3 + i), GROUP, 1);
                 *codes = _mm256_or_si256(low, _mm256_slli_epi16::<4>(high));
             }
             codes
@@ -388,14 +393,10 @@ unsafe impl Blocks for Q6K {
     const ZERO: i32 = 32;
 
     #[inline(always)]
-    unsafe fn scales(block: *const u8, scales: &mut [__m256; 16], _: &mut [__m256; 16]) {
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
         unsafe {
-            let scale = scale_first(block);
-            for i in 0..16 {
-                let factors = word(block, 2, 48 + i / 4);
-                let top = _mm256_sll_epi32(factors, _mm_cvtsi32_si128(24 - 8 * (i as i32 % 4)));
-                scales[i] = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(top)));
-            }
+            let units = [halves(block, 0), _mm256_setzero_ps()];
+            Scales::of_halves::<GROUP>(units, [word(block, 2, 48 + GROUP / 2); 2], true)
         }
     }
 

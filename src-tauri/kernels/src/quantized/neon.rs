@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    neon_formats::{At, Blocks, Codes, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0},
+    neon_formats::{At, Blocks, Codes, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Scales},
     shared::{From, each_group, for_format},
 };
 use crate::{Activations, Level, Packed, activations::GROUP, packed::LANES};
@@ -66,20 +66,43 @@ unsafe impl Dot for Multiply {
     }
 }
 
-/// Adds one group's share to the sums of four rows. The only place that fixes the order of the additions.
+/// Adds one group's share to the sums of four rows, of which `one` and `two` are the products of the group's halves.
+/// The only place that fixes the order of the additions.
 #[inline(always)]
 unsafe fn accumulate<B: Blocks>(
     sum: float32x4_t,
-    whole: int32x4_t,
-    scale: float32x4_t,
-    offset: float32x4_t,
-    activation_scale: f32,
-    activation_sum: i32,
+    one: int32x4_t,
+    two: int32x4_t,
+    scales: &Scales,
+    from: &From,
+    group: usize,
 ) -> float32x4_t {
     unsafe {
-        let whole = if B::ZERO == 0 { whole } else { vsubq_s32(whole, vdupq_n_s32(B::ZERO * activation_sum)) };
-        let sum = vfmaq_f32(sum, vcvtq_f32_s32(whole), vmulq_n_f32(scale, activation_scale));
-        if B::AFFINE { vfmaq_n_f32(sum, offset, activation_scale * activation_sum as f32) } else { sum }
+        let activation_scale = *from.scales.add(group);
+        let scale = vmulq_n_f32(scales.units[0], activation_scale);
+        if B::HALVES {
+            let in_halves = [*from.half_sums.add(2 * group), *from.half_sums.add(2 * group + 1)].map(i32::from);
+            let [factors, offset_factors] = scales.factors;
+            let (mut first, mut second) = (one, two);
+            if B::ZERO != 0 {
+                first = vsubq_s32(first, vdupq_n_s32(B::ZERO * in_halves[0]));
+                second = vsubq_s32(second, vdupq_n_s32(B::ZERO * in_halves[1]));
+            }
+            let whole = vcvtq_f32_s32(vmlaq_s32(vmulq_s32(first, factors[0]), second, factors[1]));
+            if !B::AFFINE {
+                return vfmaq_f32(sum, whole, scale);
+            }
+            let offsets = vmlaq_n_s32(vmulq_n_s32(offset_factors[0], in_halves[0]), offset_factors[1], in_halves[1]);
+            let share = vmulq_f32(vcvtq_f32_s32(offsets), vmulq_n_f32(scales.units[1], activation_scale));
+            return vaddq_f32(sum, vfmaq_f32(share, whole, scale));
+        }
+        let activation_sum = *from.sums.add(group);
+        let mut whole = vaddq_s32(one, two);
+        if B::ZERO != 0 {
+            whole = vsubq_s32(whole, vdupq_n_s32(B::ZERO * activation_sum));
+        }
+        let sum = vfmaq_f32(sum, vcvtq_f32_s32(whole), scale);
+        if B::AFFINE { vfmaq_n_f32(sum, scales.units[1], activation_scale * activation_sum as f32) } else { sum }
     }
 }
 
@@ -96,13 +119,10 @@ unsafe fn sixteen<D: Dot>(codes: &Codes, first: usize, activations: *const i8) -
 }
 
 /// Adds one group's products to the results of each row of activations.
-///
-/// `scales` and `offsets`: those of the halves where there are any, or that of the group.
 #[inline(always)]
 unsafe fn add_group<D: Dot, B: Blocks, const A: usize>(
     codes: &Codes,
-    scales: [float32x4_t; 2],
-    offsets: [float32x4_t; 2],
+    scales: &Scales,
     group: usize,
     from: &[From; A],
     results: &mut [float32x4_t; A],
@@ -111,15 +131,7 @@ unsafe fn add_group<D: Dot, B: Blocks, const A: usize>(
         for a in 0..A {
             let activations = from[a].codes.add(group * GROUP);
             let (one, two) = (sixteen::<D>(codes, 0, activations), sixteen::<D>(codes, 4, activations.add(16)));
-            let scale = *from[a].scales.add(group);
-            results[a] = if B::HALVES {
-                let (first, second) = (*from[a].half_sums.add(2 * group), *from[a].half_sums.add(2 * group + 1));
-                let sum = accumulate::<B>(results[a], one, scales[0], offsets[0], scale, first);
-                accumulate::<B>(sum, two, scales[1], offsets[1], scale, second)
-            } else {
-                let sum = *from[a].sums.add(group);
-                accumulate::<B>(results[a], vaddq_s32(one, two), scales[0], offsets[0], scale, sum)
-            };
+            results[a] = accumulate::<B>(results[a], one, two, scales, &from[a], group);
         }
     }
 }
@@ -150,23 +162,16 @@ unsafe fn few<D: Dot, B: Blocks, const A: usize>(
 ) {
     unsafe {
         let from: [From; A] = std::array::from_fn(|a| From::row(activations, at + a));
-        let mut scale = [[vdupq_n_f32(0.0); 16]; 2];
-        let mut offset = [[vdupq_n_f32(0.0); 16]; 2];
         for row in (first..end).step_by(LANES) {
             let mut block = matrix.eight_rows(row).as_ptr();
             let mut results = [[vdupq_n_f32(0.0); A]; 2];
             for index in 0..matrix.columns / GROUP / B::GROUPS {
-                for half in 0..2 {
-                    B::scales(At { block, half }, &mut scale[half], &mut offset[half]);
-                }
                 each_group!(B, IN_BLOCK => {
-                    let (one, two) = if B::HALVES { (2 * IN_BLOCK, 2 * IN_BLOCK + 1) } else { (IN_BLOCK, IN_BLOCK) };
                     for half in 0..2 {
-                        let (scales, offsets) = (&scale[half], &offset[half]);
-                        let (scales, offsets) = ([scales[one], scales[two]], [offsets[one], offsets[two]]);
-                        let codes = B::codes::<IN_BLOCK>(At { block, half });
+                        let at = At { block, half };
+                        let (codes, scales) = (B::codes::<IN_BLOCK>(at), B::scales::<IN_BLOCK>(at));
                         let group = index * B::GROUPS + IN_BLOCK;
-                        add_group::<D, B, A>(&codes, scales, offsets, group, &from, &mut results[half]);
+                        add_group::<D, B, A>(&codes, &scales, group, &from, &mut results[half]);
                     }
                 });
                 block = block.add(LANES * B::BYTES);
@@ -183,8 +188,7 @@ unsafe fn few<D: Dot, B: Blocks, const A: usize>(
 /// A group of four rows of weights, taken apart.
 struct Apart {
     codes: Codes,
-    scales: [float32x4_t; 2],
-    offsets: [float32x4_t; 2],
+    scales: Scales,
 }
 
 thread_local! {
@@ -222,16 +226,11 @@ unsafe fn take_apart<B: Blocks>(matrix: &Packed, row: usize, tile: &mut Vec<Apar
     unsafe {
         let mut block = matrix.eight_rows(row / LANES * LANES).as_ptr();
         let half = row % LANES / ROWS;
-        let mut scale = [vdupq_n_f32(0.0); 16];
-        let mut offset = [vdupq_n_f32(0.0); 16];
         tile.clear();
         for _ in 0..matrix.columns / GROUP / B::GROUPS {
             let at = At { block, half };
-            B::scales(at, &mut scale, &mut offset);
             each_group!(B, IN_BLOCK => {
-                let (one, two) = if B::HALVES { (2 * IN_BLOCK, 2 * IN_BLOCK + 1) } else { (IN_BLOCK, IN_BLOCK) };
-                let (scales, offsets) = ([scale[one], scale[two]], [offset[one], offset[two]]);
-                tile.push(Apart { codes: B::codes::<IN_BLOCK>(at), scales, offsets });
+                tile.push(Apart { codes: B::codes::<IN_BLOCK>(at), scales: B::scales::<IN_BLOCK>(at) });
             });
             block = block.add(LANES * B::BYTES);
         }
@@ -252,8 +251,8 @@ unsafe fn multiply<D: Dot, B: Blocks, const A: usize>(
         let from: [From; A] = std::array::from_fn(|a| From::row(activations, at + a));
         let mut results = [vdupq_n_f32(0.0); A];
         for group in 0..tile.len() {
-            let Apart { codes, scales, offsets } = &tile[group];
-            add_group::<D, B, A>(codes, *scales, *offsets, group, &from, &mut results);
+            let Apart { codes, scales } = &tile[group];
+            add_group::<D, B, A>(codes, scales, group, &from, &mut results);
         }
         for a in 0..A {
             write(out.add((at + a) * stride), results[a], row, end);

@@ -19,24 +19,10 @@ impl At {
         unsafe { vld1q_u8(self.block.add(8 * apart + 32 * index + 16 * self.half)) }
     }
 
+    /// The half-precision scales of the rows, or their offsets.
     #[inline(always)]
-    unsafe fn words(self, apart: usize, index: usize) -> uint32x4_t {
-        unsafe { vreinterpretq_u32_u8(self.bytes(apart, index)) }
-    }
-
-    /// Half-precision scales that stand apart.
-    #[inline(always)]
-    unsafe fn scale_first(self) -> float32x4_t {
-        unsafe { halves_to_floats(vld1_u16(self.block.add(8 * self.half).cast())) }
-    }
-
-    /// The lower and the upper halves of a word as half-precision numbers.
-    #[inline(always)]
-    unsafe fn both_halves(self, index: usize) -> [float32x4_t; 2] {
-        unsafe {
-            let words = self.words(0, index);
-            [halves_to_floats(vmovn_u32(words)), halves_to_floats(vshrn_n_u32::<16>(words))]
-        }
+    unsafe fn halves(self, index: usize) -> float32x4_t {
+        unsafe { halves_to_floats(vld1_u16(self.block.add(16 * index + 8 * self.half).cast())) }
     }
 
     /// 32 codes a row from four words of nibbles: the low ones first, then the high ones.
@@ -57,25 +43,54 @@ impl At {
 /// The codes of a group, as signed bytes: vector `i` has elements 4i to 4i + 3 of each row.
 pub(super) type Codes = [uint8x16_t; 8];
 
-/// Scales or offsets, a vector for each 32 (or 16) elements.
-pub(super) type Factors = [float32x4_t; 16];
+/// What turns a group's whole numbers into its share of four results.
+#[derive(Clone, Copy)]
+pub(super) struct Scales {
+    /// What products are times, and offsets: those of the group, or of the block where scales hold for 16 elements.
+    pub(super) units: [float32x4_t; 2],
+    /// Where scales hold for 16 elements: the halves' scales, then their offsets, in whole numbers.
+    pub(super) factors: [[int32x4_t; 2]; 2],
+}
+
+impl Scales {
+    #[inline(always)]
+    unsafe fn of_group(scale: float32x4_t, offset: float32x4_t) -> Self {
+        Self { units: [scale, offset], factors: [[unsafe { vdupq_n_s32(0) }; 2]; 2] }
+    }
+
+    /// `factors`: of four halves each, a byte each, of which group `GROUP` has the first or the last two.
+    #[inline(always)]
+    unsafe fn of_halves<const GROUP: usize>(
+        units: [float32x4_t; 2],
+        factors: [uint8x16_t; 2],
+        signed: bool,
+    ) -> Self {
+        unsafe {
+            let first = 16 * (GROUP % 2);
+            Self {
+                units,
+                factors: [
+                    [byte(factors[0], first, signed), byte(factors[0], first + 8, signed)],
+                    [byte(factors[1], first, signed), byte(factors[1], first + 8, signed)],
+                ],
+            }
+        }
+    }
+}
+
+/// The byte of each word that begins at bit `shift`.
+#[inline(always)]
+unsafe fn byte(words: uint8x16_t, shift: usize, signed: bool) -> int32x4_t {
+    unsafe {
+        let top = vshlq_s32(vreinterpretq_s32_u8(words), vdupq_n_s32(24 - shift as i32));
+        if signed { vshrq_n_s32::<24>(top) } else { vreinterpretq_s32_u32(vshrq_n_u32::<24>(vreinterpretq_u32_s32(top))) }
+    }
+}
 
 /// Bytes shifted right and masked.
 #[inline(always)]
 unsafe fn bits(bytes: uint8x16_t, shift: usize, mask: u8) -> uint8x16_t {
     unsafe { vandq_u8(vshlq_u8(bytes, vdupq_n_s8(-(shift as i8))), vdupq_n_u8(mask)) }
-}
-
-/// Words shifted right and masked.
-#[inline(always)]
-unsafe fn word_bits(words: uint32x4_t, shift: usize, mask: u32) -> uint32x4_t {
-    unsafe { vandq_u32(vshlq_u32(words, vdupq_n_s32(-(shift as i32))), vdupq_n_u32(mask)) }
-}
-
-/// `values` times byte `index` of each word.
-#[inline(always)]
-unsafe fn times_byte(values: float32x4_t, words: uint32x4_t, index: usize) -> float32x4_t {
-    unsafe { vmulq_f32(values, vcvtq_f32_u32(word_bits(words, 8 * index, 255))) }
 }
 
 /// A block format as the kernels need it: element = `scale * (code - ZERO) + offset`.
@@ -93,7 +108,8 @@ pub(super) unsafe trait Blocks {
     /// Whether there are offsets.
     const AFFINE: bool;
 
-    unsafe fn scales(at: At, scales: &mut Factors, offsets: &mut Factors);
+    /// The scales of group `GROUP`.
+    unsafe fn scales<const GROUP: usize>(at: At) -> Scales;
     unsafe fn codes<const GROUP: usize>(at: At) -> Codes;
 }
 
@@ -108,23 +124,17 @@ unsafe impl<const FIFTH: bool, const OFFSET: bool> Blocks for Nibbles<FIFTH, OFF
     const AFFINE: bool = OFFSET;
 
     #[inline(always)]
-    unsafe fn scales(at: At, scales: &mut Factors, offsets: &mut Factors) {
-        unsafe {
-            if OFFSET {
-                [scales[0], offsets[0]] = at.both_halves(0);
-            } else {
-                scales[0] = at.scale_first();
-            }
-        }
+    unsafe fn scales<const GROUP: usize>(at: At) -> Scales {
+        unsafe { Scales::of_group(at.halves(0), if OFFSET { at.halves(1) } else { vdupq_n_f32(0.0) }) }
     }
 
     #[inline(always)]
     unsafe fn codes<const GROUP: usize>(at: At) -> Codes {
         unsafe {
-            let (apart, first) = if OFFSET { (0, 1) } else { (2, 0) };
-            let mut codes = at.nibbles(apart, first + FIFTH as usize);
+            let apart = 2 + 2 * OFFSET as usize;
+            let mut codes = at.nibbles(apart, FIFTH as usize);
             if FIFTH {
-                let fifths = at.bytes(apart, first);
+                let fifths = at.bytes(apart, 0);
                 for (i, codes) in codes.iter_mut().enumerate() {
                     // Byte i / 2 of each word to its four bytes, of which each looks at a bit of its own.
                     let row = vcombine_u8(vcreate_u8(0x0404_0404_0000_0000), vcreate_u8(0x0c0c_0c0c_0808_0808));
@@ -155,8 +165,8 @@ unsafe impl Blocks for Q8_0 {
     const AFFINE: bool = false;
 
     #[inline(always)]
-    unsafe fn scales(at: At, scales: &mut Factors, _: &mut Factors) {
-        scales[0] = unsafe { at.scale_first() };
+    unsafe fn scales<const GROUP: usize>(at: At) -> Scales {
+        unsafe { Scales::of_group(at.halves(0), vdupq_n_f32(0.0)) }
     }
 
     #[inline(always)]
@@ -181,15 +191,11 @@ unsafe impl Blocks for Q2K {
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales(at: At, scales: &mut Factors, offsets: &mut Factors) {
+    unsafe fn scales<const GROUP: usize>(at: At) -> Scales {
         unsafe {
-            let [scale, offset] = at.both_halves(20);
-            let offset = vnegq_f32(offset);
-            for i in 0..16 {
-                let factors = at.bytes(0, i / 4);
-                scales[i] = times_byte(scale, vreinterpretq_u32_u8(bits(factors, 0, 15)), i % 4);
-                offsets[i] = times_byte(offset, vreinterpretq_u32_u8(bits(factors, 4, 15)), i % 4);
-            }
+            let four = at.bytes(4, GROUP / 2);
+            let factors = [bits(four, 0, 15), bits(four, 4, 15)];
+            Scales::of_halves::<GROUP>([at.halves(0), vnegq_f32(at.halves(1))], factors, false)
         }
     }
 
@@ -198,7 +204,7 @@ unsafe impl Blocks for Q2K {
         unsafe {
             let mut codes = [vdupq_n_u8(0); 8];
             for (i, codes) in codes.iter_mut().enumerate() {
-                *codes = bits(at.bytes(0, 4 + GROUP / 4 * 8 + i), GROUP % 4 * 2, 3);
+                *codes = bits(at.bytes(4, 4 + GROUP / 4 * 8 + i), GROUP % 4 * 2, 3);
             }
             codes
         }
@@ -215,17 +221,14 @@ unsafe impl Blocks for Q3K {
     const AFFINE: bool = false;
 
     #[inline(always)]
-    unsafe fn scales(at: At, scales: &mut Factors, _: &mut Factors) {
+    unsafe fn scales<const GROUP: usize>(at: At) -> Scales {
         unsafe {
-            let scale = at.scale_first();
-            for i in 0..16 {
-                let (part, index) = (i / 4, i % 4);
-                // Four bits in one of the first two words, two more in the third.
-                let four = word_bits(at.words(2, 24 + part % 2), part / 2 * 4 + 8 * index, 15);
-                let two = word_bits(at.words(2, 26), 2 * part + 8 * index, 3);
-                let factor = vreinterpretq_s32_u32(vorrq_u32(four, vshlq_n_u32::<4>(two)));
-                scales[i] = vmulq_f32(scale, vcvtq_f32_s32(vsubq_s32(factor, vdupq_n_s32(32))));
-            }
+            // Four bits in one of two words, two more in the third; 32 is 0.
+            let part = GROUP / 2;
+            let low = bits(at.bytes(2, 24 + part % 2), part / 2 * 4, 15);
+            let high = vshlq_n_u8::<4>(bits(at.bytes(2, 26), 2 * part, 3));
+            let factors = vsubq_u8(vorrq_u8(low, high), vdupq_n_u8(32));
+            Scales::of_halves::<GROUP>([at.halves(0), vdupq_n_f32(0.0)], [factors; 2], true)
         }
     }
 
@@ -255,30 +258,30 @@ unsafe impl<const FIFTH: bool> Blocks for SixBits<FIFTH> {
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales(at: At, scales: &mut Factors, offsets: &mut Factors) {
+    unsafe fn scales<const GROUP: usize>(at: At) -> Scales {
         unsafe {
-            let [scale, offset] = at.both_halves(0);
-            let offset = vnegq_f32(offset);
-            let (a, b, c) = (at.bytes(0, 1), at.bytes(0, 2), at.bytes(0, 3));
-            let top = [vshlq_n_u8::<4>(bits(a, 6, 3)), vshlq_n_u8::<4>(bits(b, 6, 3))];
-            let factors = [bits(a, 0, 63), vorrq_u8(bits(c, 0, 15), top[0])];
-            let minimums = [bits(b, 0, 63), vorrq_u8(bits(c, 4, 15), top[1])];
-            for i in 0..8 {
-                scales[i] = times_byte(scale, vreinterpretq_u32_u8(factors[i / 4]), i % 4);
-                offsets[i] = times_byte(offset, vreinterpretq_u32_u8(minimums[i / 4]), i % 4);
-            }
+            let (a, b, c) = (at.bytes(4, 0), at.bytes(4, 1), at.bytes(4, 2));
+            let [factors, minimums] = if GROUP < 4 {
+                [bits(a, 0, 63), bits(b, 0, 63)]
+            } else {
+                [vorrq_u8(bits(c, 0, 15), bits(a, 2, 0x30)), vorrq_u8(bits(c, 4, 15), bits(b, 2, 0x30))]
+            };
+            let shift = 8 * (GROUP % 4);
+            let scale = vmulq_f32(at.halves(0), vcvtq_f32_s32(byte(factors, shift, false)));
+            let offset = vmulq_f32(vnegq_f32(at.halves(1)), vcvtq_f32_s32(byte(minimums, shift, false)));
+            Scales::of_group(scale, offset)
         }
     }
 
     #[inline(always)]
     unsafe fn codes<const GROUP: usize>(at: At) -> Codes {
         unsafe {
-            let first = if FIFTH { 12 } else { 4 };
+            let first = if FIFTH { 11 } else { 3 };
             let mut codes = [vdupq_n_u8(0); 8];
             for (i, codes) in codes.iter_mut().enumerate() {
-                *codes = bits(at.bytes(0, first + GROUP / 2 * 8 + i), GROUP % 2 * 4, 15);
+                *codes = bits(at.bytes(4, first + GROUP / 2 * 8 + i), GROUP % 2 * 4, 15);
                 if FIFTH {
-                    *codes = vorrq_u8(*codes, vshlq_n_u8::<4>(bits(at.bytes(0, 4 + i), GROUP, 1)));
+                    *codes = vorrq_u8(*codes, vshlq_n_u8::<4>(bits(at.bytes(4, 3 + i), GROUP, 1)));
                 }
             }
             codes
@@ -299,14 +302,10 @@ unsafe impl Blocks for Q6K {
     const AFFINE: bool = false;
 
     #[inline(always)]
-    unsafe fn scales(at: At, scales: &mut Factors, _: &mut Factors) {
+    unsafe fn scales<const GROUP: usize>(at: At) -> Scales {
         unsafe {
-            let scale = at.scale_first();
-            for i in 0..16 {
-                let factors = vreinterpretq_s32_u32(at.words(2, 48 + i / 4));
-                let top = vshlq_s32(factors, vdupq_n_s32(24 - 8 * (i as i32 % 4)));
-                scales[i] = vmulq_f32(scale, vcvtq_f32_s32(vshrq_n_s32::<24>(top)));
-            }
+            let units = [at.halves(0), vdupq_n_f32(0.0)];
+            Scales::of_halves::<GROUP>(units, [at.bytes(2, 48 + GROUP / 2); 2], true)
         }
     }
 

@@ -24,25 +24,31 @@ pub(super) unsafe fn product(matrix: &Packed, first: usize, end: usize, activati
                 for group in 0..len / 32 {
                     let at = a * groups + (index * len) / 32 + group;
                     let activation_scale = activations.scales[at];
-                    let in_halves = [activations.half_sums[2 * at], activations.half_sums[2 * at + 1]];
+                    let in_halves = [activations.half_sums[2 * at], activations.half_sums[2 * at + 1]].map(i32::from);
                     let whole = |half: usize| -> i32 {
                         let at = 32 * group + 16 * half;
                         let products = block.codes[at..at + 16].iter().zip(&codes[at..at + 16]);
-                        products.map(|(&code, &value)| i32::from(code) * i32::from(value)).sum()
+                        let products: i32 = products.map(|(&code, &value)| i32::from(code) * i32::from(value)).sum();
+                        products - i32::from(block.zero) * in_halves[half]
                     };
                     // The same roundings in the same order as the kernels with vectors.
-                    let mut add = |whole: i32, half: usize, in_half: i32| {
-                        let whole = (whole - i32::from(block.zero) * in_half) as f32;
-                        *sum = whole.mul_add(block.scale[half] * activation_scale, *sum);
-                        if affine {
-                            *sum = block.offset[half].mul_add(activation_scale * in_half as f32, *sum);
-                        }
-                    };
                     if halves {
-                        add(whole(0), 2 * group, in_halves[0]);
-                        add(whole(1), 2 * group + 1, in_halves[1]);
-                    } else {
-                        add(whole(0) + whole(1), 2 * group, in_halves[0] + in_halves[1]);
+                        let factors = block.factors.map(|factors| [factors[2 * group], factors[2 * group + 1]]);
+                        let products = (whole(0) * factors[0][0] + whole(1) * factors[0][1]) as f32;
+                        let offsets = (in_halves[0] * factors[1][0] + in_halves[1] * factors[1][1]) as f32;
+                        if affine {
+                            let share = offsets * (block.units[1] * activation_scale);
+                            *sum += products.mul_add(block.units[0] * activation_scale, share);
+                        } else {
+                            *sum = products.mul_add(block.units[0] * activation_scale, *sum);
+                        }
+                        continue;
+                    }
+                    let products = (whole(0) + whole(1)) as f32;
+                    *sum = products.mul_add(block.scale[2 * group] * activation_scale, *sum);
+                    if affine {
+                        let total = (in_halves[0] + in_halves[1]) as f32;
+                        *sum = block.offset[2 * group].mul_add(activation_scale * total, *sum);
                     }
                 }
             }

@@ -7,7 +7,7 @@ pub(super) struct From {
     pub(super) codes: *const i8,
     pub(super) scales: *const f32,
     pub(super) sums: *const i32,
-    pub(super) half_sums: *const i32,
+    pub(super) half_sums: *const i16,
 }
 
 impl From {

@@ -6,7 +6,7 @@
 use std::{arch::x86_64::*, cell::RefCell};
 
 use super::{
-    formats::{Blocks, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0},
+    formats::{Blocks, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Scales},
     shared::{From, each_group, for_format},
 };
 use crate::{Activations, Level, Packed, activations::GROUP, packed::LANES};
@@ -15,7 +15,7 @@ use crate::{Activations, Level, Packed, activations::GROUP, packed::LANES};
 const ROWS_FOR_TILES: usize = 8;
 
 /// How far ahead weights are asked for where the parts of a block are not read in order, which hardware does not foresee.
-const AHEAD_BYTES: usize = 4096;
+const AHEAD_BYTES: usize = 1024;
 
 /// Rows of activations that share what is in registers.
 const TOGETHER: usize = 6;
@@ -70,23 +70,43 @@ unsafe impl Dot for Multiply {
     }
 }
 
-/// Adds one group's share to the sums of eight rows. The only place that fixes the order of the additions.
+/// Adds one group's share to the sums of eight rows, of which `one` and `two` are the products of the group's halves.
+/// The only place that fixes the order of the additions.
 #[inline(always)]
-unsafe fn accumulate<B: Blocks>(
-    sum: __m256,
-    whole: __m256i,
-    scale: __m256,
-    offset: __m256,
-    activation_scale: f32,
-    activation_sum: i32,
-) -> __m256 {
+unsafe fn accumulate<B: Blocks>(sum: __m256, [one, two]: [__m256i; 2], scales: &Scales, from: &From, group: usize) -> __m256 {
     unsafe {
-        let whole =
-            if B::ZERO == 0 { whole } else { _mm256_sub_epi32(whole, _mm256_set1_epi32(B::ZERO * activation_sum)) };
-        let scale = _mm256_mul_ps(scale, _mm256_set1_ps(activation_scale));
+        let activation_scale = _mm256_set1_ps(*from.scales.add(group));
+        let scale = _mm256_mul_ps(scales.units[0], activation_scale);
+        if B::HALVES {
+            let in_halves = _mm256_set1_epi32(from.half_sums.add(2 * group).cast::<i32>().read_unaligned());
+            let mut whole = if B::NARROW {
+                let pairs = _mm256_blend_epi16::<0b1010_1010>(one, _mm256_slli_epi32::<16>(two));
+                _mm256_madd_epi16(pairs, scales.factors[0])
+            } else {
+                let first = _mm256_srai_epi32::<16>(_mm256_slli_epi32::<16>(scales.factors[0]));
+                let second = _mm256_srai_epi32::<16>(scales.factors[0]);
+                _mm256_add_epi32(_mm256_mullo_epi32(one, first), _mm256_mullo_epi32(two, second))
+            };
+            if B::ZERO != 0 {
+                let zeros = _mm256_madd_epi16(scales.factors[0], in_halves);
+                whole = _mm256_sub_epi32(whole, _mm256_mullo_epi32(zeros, _mm256_set1_epi32(B::ZERO)));
+            }
+            if !B::AFFINE {
+                return _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), scale, sum);
+            }
+            let offsets = _mm256_cvtepi32_ps(_mm256_madd_epi16(scales.factors[1], in_halves));
+            let share = _mm256_mul_ps(offsets, _mm256_mul_ps(scales.units[1], activation_scale));
+            return _mm256_add_ps(sum, _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), scale, share));
+        }
+        let activation_sum = *from.sums.add(group);
+        let mut whole = _mm256_add_epi32(one, two);
+        if B::ZERO != 0 {
+            whole = _mm256_sub_epi32(whole, _mm256_set1_epi32(B::ZERO * activation_sum));
+        }
         let sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), scale, sum);
         if B::AFFINE {
-            _mm256_fmadd_ps(offset, _mm256_set1_ps(activation_scale * activation_sum as f32), sum)
+            let total = _mm256_mul_ps(activation_scale, _mm256_set1_ps(activation_sum as f32));
+            _mm256_fmadd_ps(scales.units[1], total, sum)
         } else {
             sum
         }
@@ -108,33 +128,22 @@ unsafe fn write(out: *mut f32, results: __m256, count: usize) {
 }
 
 /// Adds one group's products to the results of each row of activations.
-///
-/// `scales` and `offsets`: those of the halves where there are any, or that of the group.
 #[inline(always)]
 unsafe fn add_group<D: Dot, B: Blocks, const A: usize>(
-    weights: [__m256i; 8],
-    scales: [__m256; 2],
-    offsets: [__m256; 2],
+    weights: &[__m256i; 8],
+    scales: &Scales,
     group: usize,
     from: &[From; A],
     results: &mut [__m256; A],
 ) {
     unsafe {
-        for (from, result) in from.iter().zip(results) {
-            let mut sum = [_mm256_setzero_si256(); 2];
-            for (i, weights) in weights.into_iter().enumerate() {
-                let four = from.codes.add(group * GROUP + 4 * i).cast::<i32>().read_unaligned();
-                sum[i / 4] = D::dot(sum[i / 4], weights, _mm256_set1_epi32(four), B::WIDE);
+        for a in 0..A {
+            let mut sums = [_mm256_setzero_si256(); 2];
+            for i in 0..8 {
+                let four = from[a].codes.add(group * GROUP + 4 * i).cast::<i32>().read_unaligned();
+                sums[i / 4] = D::dot(sums[i / 4], weights[i], _mm256_set1_epi32(four), B::WIDE);
             }
-            let scale = *from.scales.add(group);
-            *result = if B::HALVES {
-                let (first, second) = (*from.half_sums.add(2 * group), *from.half_sums.add(2 * group + 1));
-                let one = accumulate::<B>(*result, sum[0], scales[0], offsets[0], scale, first);
-                accumulate::<B>(one, sum[1], scales[1], offsets[1], scale, second)
-            } else {
-                let both = _mm256_add_epi32(sum[0], sum[1]);
-                accumulate::<B>(*result, both, scales[0], offsets[0], scale, *from.sums.add(group))
-            };
+            results[a] = accumulate::<B>(results[a], sums, scales, &from[a], group);
         }
     }
 }
@@ -151,25 +160,19 @@ unsafe fn few<D: Dot, B: Blocks, const A: usize>(
 ) {
     unsafe {
         let from: [From; A] = std::array::from_fn(|a| From::row(activations, at + a));
-        let mut scale = [_mm256_setzero_ps(); 16];
-        let mut offset = [_mm256_setzero_ps(); 16];
         for row in (first..end).step_by(LANES) {
             let mut block = matrix.eight_rows(row).as_ptr();
             let mut results = [_mm256_setzero_ps(); A];
             for index in 0..matrix.columns / GROUP / B::GROUPS {
-                B::scales(block, &mut scale, &mut offset);
                 each_group!(B, IN_BLOCK => {
-                    let one = if B::HALVES { [2 * IN_BLOCK, 2 * IN_BLOCK + 1] } else { [IN_BLOCK, IN_BLOCK] };
-                    let (scales, offsets) = ([scale[one[0]], scale[one[1]]], [offset[one[0]], offset[one[1]]]);
                     if B::SCATTERED {
                         let lines = (LANES * B::BYTES).div_ceil(64);
                         for line in IN_BLOCK * lines / B::GROUPS..(IN_BLOCK + 1) * lines / B::GROUPS {
                             _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(AHEAD_BYTES + 64 * line).cast());
                         }
                     }
-                    let weights = B::codes::<IN_BLOCK>(block);
-                    let group = index * B::GROUPS + IN_BLOCK;
-                    add_group::<D, B, A>(weights, scales, offsets, group, &from, &mut results);
+                    let (weights, scales) = (B::codes::<IN_BLOCK>(block), B::scales::<IN_BLOCK>(block));
+                    add_group::<D, B, A>(&weights, &scales, index * B::GROUPS + IN_BLOCK, &from, &mut results);
                 });
                 block = block.add(LANES * B::BYTES);
             }
@@ -180,22 +183,20 @@ unsafe fn few<D: Dot, B: Blocks, const A: usize>(
     }
 }
 
-/// Eight rows of weights, taken apart.
-#[derive(Default)]
-struct Tile {
-    codes: Vec<[__m256i; 8]>,
-    scales: Vec<[__m256; 2]>,
-    offsets: Vec<[__m256; 2]>,
+/// A group of eight rows of weights, taken apart.
+struct Apart {
+    codes: [__m256i; 8],
+    scales: Scales,
 }
 
 thread_local! {
-    static TILE: RefCell<Tile> = RefCell::default();
+    static TILE: RefCell<Vec<Apart>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Rows `first..end` of `matrix` times every row of activations, tile by tile.
 #[inline(always)]
 unsafe fn many<D: Dot, B: Blocks>(
-    tile: &mut Tile,
+    tile: &mut Vec<Apart>,
     matrix: &Packed,
     first: usize,
     end: usize,
@@ -203,10 +204,6 @@ unsafe fn many<D: Dot, B: Blocks>(
     out: *mut f32,
 ) {
     unsafe {
-        let groups = matrix.columns / GROUP;
-        tile.codes.resize(groups, [_mm256_setzero_si256(); 8]);
-        tile.scales.resize(groups, [_mm256_setzero_ps(); 2]);
-        tile.offsets.resize(groups, [_mm256_setzero_ps(); 2]);
         for row in (first..end).step_by(LANES) {
             take_apart::<B>(matrix, row, tile);
             let mut at = 0;
@@ -223,19 +220,13 @@ unsafe fn many<D: Dot, B: Blocks>(
 }
 
 #[inline(always)]
-unsafe fn take_apart<B: Blocks>(matrix: &Packed, row: usize, tile: &mut Tile) {
+unsafe fn take_apart<B: Blocks>(matrix: &Packed, row: usize, tile: &mut Vec<Apart>) {
     unsafe {
         let mut block = matrix.eight_rows(row).as_ptr();
-        let mut scale = [_mm256_setzero_ps(); 16];
-        let mut offset = [_mm256_setzero_ps(); 16];
-        for index in 0..matrix.columns / GROUP / B::GROUPS {
-            B::scales(block, &mut scale, &mut offset);
+        tile.clear();
+        for _ in 0..matrix.columns / GROUP / B::GROUPS {
             each_group!(B, IN_BLOCK => {
-                let group = index * B::GROUPS + IN_BLOCK;
-                let one = if B::HALVES { [2 * IN_BLOCK, 2 * IN_BLOCK + 1] } else { [IN_BLOCK, IN_BLOCK] };
-                tile.codes[group] = B::codes::<IN_BLOCK>(block);
-                tile.scales[group] = [scale[one[0]], scale[one[1]]];
-                tile.offsets[group] = [offset[one[0]], offset[one[1]]];
+                tile.push(Apart { codes: B::codes::<IN_BLOCK>(block), scales: B::scales::<IN_BLOCK>(block) });
             });
             block = block.add(LANES * B::BYTES);
         }
@@ -244,7 +235,7 @@ unsafe fn take_apart<B: Blocks>(matrix: &Packed, row: usize, tile: &mut Tile) {
 
 #[inline(always)]
 unsafe fn multiply<D: Dot, B: Blocks, const A: usize>(
-    tile: &Tile,
+    tile: &[Apart],
     activations: &Activations,
     at: usize,
     out: *mut f32,
@@ -255,9 +246,9 @@ unsafe fn multiply<D: Dot, B: Blocks, const A: usize>(
     unsafe {
         let from: [From; A] = std::array::from_fn(|a| From::row(activations, at + a));
         let mut results = [_mm256_setzero_ps(); A];
-        let parameters = tile.scales.iter().zip(&tile.offsets);
-        for (group, (codes, (scales, offsets))) in tile.codes.iter().zip(parameters).enumerate() {
-            add_group::<D, B, A>(*codes, *scales, *offsets, group, &from, &mut results);
+        for group in 0..tile.len() {
+            let Apart { codes, scales } = &tile[group];
+            add_group::<D, B, A>(codes, scales, group, &from, &mut results);
         }
         for (a, result) in results.into_iter().enumerate() {
             write(out.add((at + a) * stride + row), result, end - row);
@@ -282,7 +273,7 @@ pub(super) unsafe fn product(
         ($features:literal, $dot:ty, $tile:ident) => {{
             #[target_feature(enable = $features)]
             unsafe fn run<B: Blocks>(
-                tile: &mut Tile,
+                tile: &mut Vec<Apart>,
                 matrix: &Packed,
                 first: usize,
                 end: usize,

@@ -197,7 +197,7 @@ pub(crate) use at_every_level;
 
 at_every_level! {
     /// See [`crate::ActivationRow::quantize`].
-    pub(crate) fn quantize(values: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [i32], half_sums: &mut [i32])
+    pub(crate) fn quantize(values: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [i32], half_sums: &mut [i16])
         = quantize_row
 }
 
@@ -207,7 +207,7 @@ unsafe fn quantize_row<S: Simd>(
     codes: &mut [i8],
     scales: &mut [f32],
     sums: &mut [i32],
-    half_sums: &mut [i32],
+    half_sums: &mut [i16],
 ) {
     let values = values.as_chunks::<32>().0.iter().zip(codes.as_chunks_mut::<32>().0);
     let results = scales.iter_mut().zip(sums).zip(half_sums.as_chunks_mut::<2>().0);
@@ -234,12 +234,13 @@ unsafe fn quantize_row<S: Simd>(
             }
         }
         *halves = [0, 0];
+        *sum = 0;
         for i in 0..32 {
             // SAFETY: between -127 and 127; `max` and `min` above give their second operand for a NaN.
             let code = unsafe { rounded[i].to_int_unchecked::<i32>() };
             codes[i] = code as i8;
-            halves[i / 16] += code;
+            halves[i / 16] += code as i16;
+            *sum += code;
         }
-        *sum = halves[0] + halves[1];
     }
 }
