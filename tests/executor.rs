@@ -210,3 +210,57 @@ fn perplexity_is_the_same_at_every_instruction_set_to_the_last_bit() {
         assert_eq!(measure(level.name()), plain, "{}", level.name());
     }
 }
+
+/// Writes the starter model as two files, the second with every other tensor.
+fn split_starter(folder: &std::path::Path) -> std::path::PathBuf {
+    let whole = std::fs::read(starter_model()).expect("the starter model");
+    let header = tektra_gguf::Header::read(&whole).expect("a header");
+    let info = |name: &str| [&(name.len() as u64).to_le_bytes()[..], name.as_bytes()].concat();
+    let first = info(&header.tensors[0].name);
+    let metadata_end = whole.windows(first.len()).position(|bytes| bytes == first).expect("the first tensor");
+    let data = |index: usize| {
+        let start = header.tensors[index].offset;
+        let end = header.tensors.iter().map(|tensor| tensor.offset).filter(|&offset| offset > start).min();
+        let end = end.map_or(whole.len() as u64, |end| header.data_start + end);
+        &whole[(header.data_start + start) as usize..end as usize]
+    };
+    let mut paths = Vec::new();
+    for part in 0..2_usize {
+        let own: Vec<usize> = (0..header.tensors.len()).filter(|index| index % 2 == part).collect();
+        let mut bytes = whole[..8].to_vec();
+        bytes.extend((own.len() as u64).to_le_bytes());
+        bytes.extend(if part == 0 { &whole[16..metadata_end] } else { &[0; 8] });
+        let mut offset = 0_u64;
+        for &index in &own {
+            let tensor = &header.tensors[index];
+            bytes.extend(info(&tensor.name));
+            bytes.extend((tensor.dimensions.len() as u32).to_le_bytes());
+            tensor.dimensions.iter().for_each(|size| bytes.extend(size.to_le_bytes()));
+            bytes.extend(tensor.kind.to_le_bytes());
+            bytes.extend(offset.to_le_bytes());
+            offset += data(index).len() as u64;
+        }
+        bytes.resize(bytes.len().next_multiple_of(32), 0);
+        own.iter().for_each(|&index| bytes.extend(data(index)));
+        paths.push(folder.join(format!("starter-0000{}-of-00002.gguf", part + 1)));
+        std::fs::write(&paths[part], bytes).expect("a part");
+    }
+    paths.swap_remove(1)
+}
+
+#[test]
+fn a_model_in_parts_is_the_same_model() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let any_part = split_starter(folder.path());
+    let text = include_str!("text/the-old-lighthouse.txt");
+    let perplexity = |path: &std::path::Path| {
+        let mut subject = Subject::load(path, 2).expect("a model");
+        let tokens = subject.tokens(text).expect("tokens");
+        subject.perplexity(&tokens[..200], 200)
+    };
+    assert_eq!(perplexity(&any_part), perplexity(&starter_model()));
+
+    std::fs::remove_file(folder.path().join("starter-00001-of-00002.gguf")).expect("a part");
+    let error = Subject::load(&any_part, 2).err().expect("a part is missing").to_string();
+    assert!(error.contains("starter-00001-of-00002.gguf"), "{error}");
+}

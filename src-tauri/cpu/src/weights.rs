@@ -1,9 +1,9 @@
 //! A model's numbers: its shape from the header, its weights where they lie in the mapped file.
 
-use std::{fs::File, path::Path};
+use std::{collections::HashMap, fs::File, io, path::Path};
 
 use memmap2::Mmap;
-use tektra_gguf::{Header, HeaderError};
+use tektra_gguf::{Header, HeaderError, Tensor};
 use tektra_kernels::{Format, Matrix, Packed, Pool, dequantize, ops::RopePairs};
 
 /// Why a file cannot be run here.
@@ -23,32 +23,53 @@ pub enum LoadError {
     Damaged(String),
 }
 
-/// A GGUF file, mapped.
+/// A model's GGUF file, or its files where it comes in parts, mapped.
 pub(crate) struct ModelFile {
-    bytes: Mmap,
+    /// Of the first part, which has all metadata.
     pub(crate) header: Header,
+    parts: Vec<Part>,
+}
+
+struct Part {
+    bytes: Mmap,
+    tensors: HashMap<String, Tensor>,
+    data_start: u64,
 }
 
 impl ModelFile {
     pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
-        let file = File::open(path)?;
-        // SAFETY: the map is only read. Whoever shortens the file meanwhile ends this process, which is the engine's own
-        // and is started again; nothing of a conversation lives in it.
-        #[allow(unsafe_code)]
-        let bytes = unsafe { Mmap::map(&file) }?;
-        let header = Header::read(&bytes)?;
-        if header.expected_bytes > bytes.len() as u64 {
-            return Err(LoadError::Damaged("it is cut short".into()));
+        let mut header = None;
+        let mut parts = Vec::new();
+        for path in tektra_gguf::parts(path) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let file = File::open(&path).map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
+            // SAFETY: the map is only read. Whoever shortens the file meanwhile ends this process, which is the engine's
+            // own and is started again; nothing of a conversation lives in it.
+            #[allow(unsafe_code)]
+            let bytes = unsafe { Mmap::map(&file) }?;
+            let mut own = Header::read(&bytes)?;
+            if own.expected_bytes > bytes.len() as u64 {
+                return Err(LoadError::Damaged(format!("{name} is cut short")));
+            }
+            let tensors = std::mem::take(&mut own.tensors).into_iter().map(|tensor| (tensor.name.clone(), tensor));
+            parts.push(Part { bytes, tensors: tensors.collect(), data_start: own.data_start });
+            header.get_or_insert(own);
         }
-        Ok(Self { bytes, header })
+        let header = header.ok_or_else(|| LoadError::Damaged("it has no parts".into()))?;
+        Ok(Self { header, parts })
     }
 
+    /// The bytes that the header's arrays are in.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.parts[0].bytes
+    }
+
+    fn tensor(&self, name: &str) -> Option<(usize, &Tensor)> {
+        self.parts.iter().enumerate().find_map(|(index, part)| Some((index, part.tensors.get(name)?)))
     }
 
     fn find(&self, name: &str, rows: usize, columns: usize) -> Result<Option<Weight>, LoadError> {
-        let Some(tensor) = self.header.tensors.iter().find(|tensor| tensor.name == name) else { return Ok(None) };
+        let Some((part, tensor)) = self.tensor(name) else { return Ok(None) };
         let damaged = || LoadError::Damaged(format!("`{name}` has another shape than the header says"));
         let format = Format::from_ggml(tensor.kind)
             .ok_or_else(|| LoadError::Unsupported(format!("`{name}` is of ggml type {}", tensor.kind)))?;
@@ -56,12 +77,12 @@ impl ModelFile {
         if size(0) != columns || size(1) != rows || tensor.elements != (rows * columns) as u64 {
             return Err(damaged());
         }
-        let start = usize::try_from(self.header.data_start + tensor.offset).map_err(|_| damaged())?;
+        let start = usize::try_from(self.parts[part].data_start + tensor.offset).map_err(|_| damaged())?;
         let len = format.row_bytes(columns).and_then(|bytes| bytes.checked_mul(rows)).ok_or_else(damaged)?;
-        if start.checked_add(len).is_none_or(|end| end > self.bytes.len()) {
+        if start.checked_add(len).is_none_or(|end| end > self.parts[part].bytes.len()) {
             return Err(damaged());
         }
-        Ok(Some(Weight { format, rows, columns, start, len }))
+        Ok(Some(Weight { format, rows, columns, part, start, len }))
     }
 
     fn weight(&self, name: &str, rows: usize, columns: usize) -> Result<Weight, LoadError> {
@@ -89,13 +110,15 @@ impl ModelFile {
     /// Gives back the memory that reading took; what is needed again is mapped again.
     fn release(&self) {
         #[cfg(unix)]
-        // SAFETY: the map is read-only and of a file, so its pages come back as they were.
-        #[allow(unsafe_code)]
-        let _ = unsafe { self.bytes.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        for part in &self.parts {
+            // SAFETY: the map is read-only and of a file, so its pages come back as they were.
+            #[allow(unsafe_code)]
+            let _ = unsafe { part.bytes.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
     }
 
     pub(crate) fn matrix(&self, weight: &Weight) -> Matrix<'_> {
-        let bytes = &self.bytes[weight.start..][..weight.len];
+        let bytes = &self.parts[weight.part].bytes[weight.start..][..weight.len];
         Matrix::new(weight.format, weight.rows, weight.columns, bytes).expect("its shape was checked when it was found")
     }
 }
@@ -106,6 +129,7 @@ pub(crate) struct Weight {
     format: Format,
     pub(crate) rows: usize,
     columns: usize,
+    part: usize,
     start: usize,
     len: usize,
 }
@@ -164,7 +188,7 @@ impl Weights {
             .map(|index| {
                 let name = |part: &str| format!("blk.{index}.{part}");
                 let mut weight = |part: &str, rows, columns| file.packed(&name(part), rows, columns, pool);
-                Ok(Layer {
+                let layer = Layer {
                     attention_norm: file.norm(&name("attn_norm.weight"), dim)?,
                     query: weight("attn_q.weight", heads * head_dim, dim)?,
                     key: weight("attn_k.weight", kv_heads * head_dim, dim)?,
@@ -181,7 +205,10 @@ impl Weights {
                     gate: weight("ffn_gate.weight", feed_forward, dim)?,
                     up: weight("ffn_up.weight", feed_forward, dim)?,
                     down: weight("ffn_down.weight", dim, feed_forward)?,
-                })
+                };
+                // So that the file never lies in memory as a whole beside its copy.
+                file.release();
+                Ok(layer)
             })
             .collect::<Result<_, LoadError>>()?;
         let norm = file.norm("output_norm.weight", dim)?;
@@ -219,8 +246,8 @@ impl Shape {
         if !heads.is_multiple_of(kv_heads) || head_dim == 0 || !head_dim.is_multiple_of(16) {
             return Err(LoadError::Unsupported(format!("{heads} heads of {head_dim} over {kv_heads}")));
         }
-        let vocabulary = header.tensors.iter().find(|tensor| tensor.name == "token_embd.weight");
-        let vocabulary = vocabulary.and_then(|tensor| tensor.dimensions.get(1)).map_or(0, |&size| size as usize);
+        let vocabulary = file.tensor("token_embd.weight");
+        let vocabulary = vocabulary.and_then(|(_, tensor)| tensor.dimensions.get(1)).map_or(0, |&size| size as usize);
         if vocabulary == 0 || vocabulary > MOST {
             return Err(LoadError::Damaged("no usable vocabulary".into()));
         }

@@ -3,7 +3,11 @@
 //!
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3, little-endian.
 
+mod parts;
+
 use std::collections::HashMap;
+
+pub use parts::{PartName, parts};
 
 /// What Tektra needs to know of a GGUF file.
 #[derive(Debug)]
