@@ -15,7 +15,7 @@ use crate::{
     forward::{Forward, Run},
     kv::{Cache, Kept},
     template::{ChatTemplate, TemplateError},
-    tokenizer::{TextStream, Tokenizer, TokenizerError},
+    tokenizer::{TextStream, Tokenizer, TokenizerError, Vocabulary, Warning},
     weights::ModelFile,
 };
 
@@ -132,6 +132,11 @@ impl Executor {
         Ok(Self { jobs: Some(jobs), thread: Some(thread), threads, tokenizer, template })
     }
 
+    /// What a person should know of this model.
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.tokenizer.unknown_pre().map(|pre| Warning::UnknownPre(pre.into())).into_iter().collect()
+    }
+
     /// Threads that compute.
     pub fn threads(&self) -> usize {
         self.threads
@@ -175,29 +180,8 @@ impl Drop for Executor {
 }
 
 pub(crate) fn read_tokenizer(file: &ModelFile) -> Result<Tokenizer, LoadError> {
-    let (header, bytes) = (&file.header, file.bytes());
-    let id = |name: &str| header.number(&format!("tokenizer.ggml.{name}_token_id")).map(|id| id as u32);
-    let numbers = |name: &str| header.numbers(bytes, name).unwrap_or_default();
-    let vocabulary = crate::tokenizer::Vocabulary {
-        model: header.text("tokenizer.ggml.model").unwrap_or_default().into(),
-        pre: header.text("tokenizer.ggml.pre").map(Into::into),
-        tokens: header.texts(bytes, "tokenizer.ggml.tokens").unwrap_or_default(),
-        scores: numbers("tokenizer.ggml.scores").into_iter().map(|score| score as f32).collect(),
-        kinds: numbers("tokenizer.ggml.token_type").into_iter().map(|kind| kind as i32).collect(),
-        merges: header.texts(bytes, "tokenizer.ggml.merges").unwrap_or_default(),
-        bos: id("bos"),
-        eos: id("eos"),
-        eot: id("eot"),
-        unknown: id("unknown"),
-        add_bos: header.flag("tokenizer.ggml.add_bos_token"),
-        add_space_prefix: header.flag("tokenizer.ggml.add_space_prefix"),
-    };
-    let tokenizer =
-        Tokenizer::new(vocabulary).map_err(|error| LoadError::Unsupported(format!("its tokenizer: {error}")))?;
-    if let Some(pre) = tokenizer.unknown_pre() {
-        tracing::warn!(pre, "an unknown way of splitting text; the usual one is used");
-    }
-    Ok(tokenizer)
+    let vocabulary = Vocabulary::read(&file.header, file.bytes());
+    Tokenizer::new(vocabulary).map_err(|error| LoadError::Unsupported(format!("its tokenizer: {error}")))
 }
 
 /// An answer that is being computed.

@@ -1,6 +1,6 @@
 //! Tektra's CPU executor: GGUF models of the Llama family on Tektra's own kernels.
 //!
-//! Weights stay where they are in the mapped file. Any number of conversations advance together, each with a paged KV
+//! Weights are copied once into the kernels' order; embeddings stay in the mapped file. Any number of conversations advance together, each with a paged KV
 //! cache; conversations that begin alike share pages. Whatever is batched, cached or computed anew: a conversation's
 //! numbers are the same to the last bit.
 
@@ -17,5 +17,5 @@ pub use executor::{Ended, Executor, Job, MOST_TOGETHER, Outcome, Piece, PromptEr
 pub use measure::{Speed, Subject, read_gigabytes_per_second};
 pub use sampler::Sampling;
 pub use template::TemplateError;
-pub use tokenizer::TokenizerError;
+pub use tokenizer::{FolderError, TokenizerError, Warning, write_tokenizer_folder};
 pub use weights::LoadError;

@@ -6,7 +6,8 @@ use tokenizers::Model as _;
 use tokenizers::models::bpe::{BPE, Vocab};
 
 use super::TokenizerError;
-use super::pre::PreTokenizer;
+use super::pre::{PreTokenizer, Rules};
+use super::vocabulary::Kind;
 
 /// Words by a pre-tokenizer, tokens by merges.
 pub(super) struct Bpe {
@@ -17,32 +18,29 @@ pub(super) struct Bpe {
 }
 
 impl Bpe {
-    pub(super) fn new(tokens: &[String], merges: &[String], pre: PreTokenizer) -> Result<Self, TokenizerError> {
+    pub(super) fn new(
+        tokens: &[String],
+        kinds: &[Kind],
+        merges: &[String],
+        rules: &Rules,
+    ) -> Result<Self, TokenizerError> {
         let mut vocab = Vocab::default();
-        for (id, token) in (0u32..).zip(tokens) {
-            vocab.entry(token.clone()).or_insert(id);
+        for ((id, token), kind) in (0u32..).zip(tokens).zip(kinds) {
+            if kind.is_text() {
+                vocab.entry(token.clone()).or_insert(id);
+            }
         }
-        // A merge of or into something that isn't in the vocabulary can never give a token, and of a repeated one the
-        // first counts; the model refuses the former and takes the last of the latter.
-        let mut seen = HashSet::new();
-        let merges: Vec<_> = merges
-            .iter()
-            .filter_map(|merge| {
-                let space = 1 + merge.bytes().skip(1).position(|byte| byte == b' ')?;
-                let (left, right) = (&merge[..space], &merge[space + 1..]);
-                let known = vocab.contains_key(left) && vocab.contains_key(right);
-                (known && vocab.contains_key(&[left, right].concat()) && seen.insert((left, right)))
-                    .then(|| (left.to_owned(), right.to_owned()))
-            })
-            .collect();
+        let merges = usable(merges, |token| vocab.contains_key(token));
+        let merges = merges.into_iter().map(|(left, right)| (left.to_owned(), right.to_owned())).collect();
         let mut letter = [0; 4];
         let known = std::array::from_fn(|byte| vocab.contains_key(&*char_of(byte as u8).encode_utf8(&mut letter)));
-        let model = BPE::builder().vocab_and_merges(vocab, merges).ignore_merges(pre.ignore_merges).build();
-        Ok(Self { model: model.map_err(|error| TokenizerError::Bpe(error.to_string()))?, pre, known })
+        let model = BPE::builder().vocab_and_merges(vocab, merges).ignore_merges(rules.ignore_merges).build();
+        let model = model.map_err(|error| TokenizerError::Bpe(error.to_string()))?;
+        Ok(Self { model, pre: PreTokenizer::new(rules)?, known })
     }
 
     pub(super) fn encode(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
-        for word in self.pre.split(text) {
+        for word in self.pre.split(&self.pre.normalize(text)?) {
             // A byte without a token is left out. It still keeps its neighbours apart, which the model would merge.
             for part in word.as_bytes().split(|&byte| !self.known[usize::from(byte)]) {
                 let letters: String = part.iter().map(|&byte| char_of(byte)).collect();
@@ -52,6 +50,19 @@ impl Bpe {
         }
         Ok(())
     }
+}
+
+/// The pairs that can be merged. A merge of or into something that isn't in the vocabulary can never give a token, and
+/// of a repeated one the first counts; the model refuses the former and takes the last of the latter.
+pub(super) fn usable(merges: &[String], has: impl Fn(&str) -> bool) -> Vec<(&str, &str)> {
+    let mut seen = HashSet::new();
+    let pairs = merges.iter().filter_map(|merge| {
+        let space = 1 + merge.bytes().skip(1).position(|byte| byte == b' ')?;
+        merge.split_at_checked(space).map(|(left, right)| (left, &right[1..]))
+    });
+    pairs
+        .filter(|&(left, right)| has(left) && has(right) && has(&[left, right].concat()) && seen.insert((left, right)))
+        .collect()
 }
 
 /// The printable character by which byte-level vocabularies write a byte: itself, or one from U+0100 on.

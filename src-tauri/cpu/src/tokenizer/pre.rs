@@ -1,15 +1,18 @@
 //! Pre-tokenizers of byte-level BPE: how a text falls into words before any merge happens. The patterns are those
-//! that llama.cpp ties to each value of `tokenizer.ggml.pre`, its simplifications of the published ones included, so
-//! that a GGUF file gives the same tokens in both.
+//! that llama.cpp ties to each value of `tokenizer.ggml.pre`. Where the published one of a family is known to be
+//! another, it is the published one, because the model was trained with it: llama.cpp cuts at the vowel signs of Indic
+//! scripts and the like in the families of `cased`, and composes no characters.
 
-use tokenizers::utils::SysRegex;
+use std::borrow::Cow;
+
+use tokenizers::{NormalizedString, Normalizer, normalizers::NFC, utils::SysRegex};
 
 use super::TokenizerError;
 
 /// English contractions in either case.
 macro_rules! contraction {
     () => {
-        "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
     };
 }
 
@@ -31,13 +34,13 @@ macro_rules! deepseek {
     };
 }
 
-/// Capitalised words as llama.cpp tells them: only ASCII letters have a case. `$end` follows each word.
+/// Capitalised words and their marks. `$end` follows each word.
 macro_rules! cased {
     ($end:expr) => {
         concat!(
-            r"[^\r\n\p{L}\p{N}]?[\p{L}&&[^a-z]]*[\p{L}&&[^A-Z]]+",
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
             $end,
-            r"|[^\r\n\p{L}\p{N}]?[\p{L}&&[^a-z]]+[\p{L}&&[^A-Z]]*",
+            r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
             $end
         )
     };
@@ -47,6 +50,7 @@ macro_rules! cased {
 const HAN_KANA: &str = r"[\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+";
 /// Han of the first DeepSeek models; llama.cpp replaces the Unicode spaces inside the second range beforehand.
 const HAN_WIDE: &str = r"[[\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]--\s]+";
+const DEFAULT_PATTERNS: &[&str] = &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"];
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)";
 /// Digits in threes, counted from the right. The cut comes behind each group: what is before the first stays with it,
 /// as in llama.cpp.
@@ -76,22 +80,29 @@ const LETTERS: &str = concat!(
     "]+"
 );
 
-/// A pre-tokenizer: each pattern splits further what the ones before it left together.
-pub(super) struct PreTokenizer {
-    patterns: Vec<SysRegex>,
+/// What a value of `tokenizer.ggml.pre` says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// Each pattern splits further what the ones before it left together: at its matches, and between them.
+    pub(super) patterns: &'static [&'static str],
+    /// Characters are composed beforehand (Unicode's form NFC).
+    pub(super) composes: bool,
     /// A whole word that is in the vocabulary is one token, whatever the merges say.
     pub(super) ignore_merges: bool,
     /// The model expects a BOS token unless the file says otherwise.
     pub(super) add_bos: bool,
 }
 
-impl PreTokenizer {
-    /// The pre-tokenizer of that name; `None` for a name that isn't known.
-    pub(super) fn named(name: &str) -> Result<Option<Self>, TokenizerError> {
-        let Some(patterns) = patterns(name) else { return Ok(None) };
-        let patterns = patterns.iter().map(|pattern| SysRegex::new(pattern)).collect::<Result<_, _>>();
-        Ok(Some(Self {
-            patterns: patterns.map_err(|error| TokenizerError::Pattern(error.to_string()))?,
+impl Rules {
+    /// For files that name no pre-tokenizer, or one that isn't known.
+    pub(super) const DEFAULT: Self =
+        Self { patterns: DEFAULT_PATTERNS, composes: false, ignore_merges: false, add_bos: false };
+
+    /// The rules of that name; `None` for a name that isn't known.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Some(Self {
+            patterns: patterns(name)?,
+            composes: name == "qwen2",
             ignore_merges: matches!(
                 name,
                 "llama3"
@@ -119,7 +130,31 @@ impl PreTokenizer {
                     | "tekken"
                     | "chameleon"
             ),
-        }))
+        })
+    }
+}
+
+/// Rules whose patterns are compiled.
+pub(super) struct PreTokenizer {
+    patterns: Vec<SysRegex>,
+    composes: bool,
+}
+
+impl PreTokenizer {
+    pub(super) fn new(rules: &Rules) -> Result<Self, TokenizerError> {
+        let patterns = rules.patterns.iter().map(|pattern| SysRegex::new(pattern)).collect::<Result<_, _>>();
+        let patterns = patterns.map_err(|error| TokenizerError::Pattern(error.to_string()))?;
+        Ok(Self { patterns, composes: rules.composes })
+    }
+
+    /// The text as its words are cut from it.
+    pub(super) fn normalize<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, TokenizerError> {
+        if !self.composes || text.is_ascii() {
+            return Ok(text.into());
+        }
+        let mut normalized = NormalizedString::from(text);
+        NFC.normalize(&mut normalized).map_err(|error| TokenizerError::Bpe(error.to_string()))?;
+        Ok(normalized.get().to_owned().into())
     }
 
     /// The words of the text, in order and without a gap.
@@ -144,7 +179,7 @@ impl PreTokenizer {
 
 fn patterns(name: &str) -> Option<&'static [&'static str]> {
     Some(match name {
-        "default" => &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
+        "default" => DEFAULT_PATTERNS,
         "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "falcon-h1" | "pixtral" | "midm-2.0" | "lfm2" | "dbrx"
         | "smaug-bpe" | "glm4" | "chatglm-bpe" => &[LLAMA3],
         "minicpm5" => &[

@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
+use super::vocabulary::Kind;
+
 /// Tokens by merging neighbours, the pair with the best score first.
 pub(super) struct Spm {
     ids: HashMap<String, u32>,
@@ -48,10 +50,12 @@ impl PartialEq for Merge {
 impl Eq for Merge {}
 
 impl Spm {
-    pub(super) fn new(tokens: &[String], scores: Vec<f32>, unknown: Option<u32>) -> Self {
+    pub(super) fn new(tokens: &[String], kinds: &[Kind], scores: Vec<f32>, unknown: Option<u32>) -> Self {
         let mut ids = HashMap::with_capacity(tokens.len());
-        for (id, token) in (0u32..).zip(tokens) {
-            ids.entry(token.clone()).or_insert(id);
+        for ((id, token), kind) in (0u32..).zip(tokens).zip(kinds) {
+            if kind.is_text() {
+                ids.entry(token.clone()).or_insert(id);
+            }
         }
         let bytes = std::array::from_fn(|byte| {
             let bare = char::from(byte as u8).to_string();
@@ -106,4 +110,27 @@ impl Spm {
         let score = self.scores.get(id as usize).copied().unwrap_or_default() + 0.0;
         Some(Merge { score, left, right, len })
     }
+}
+
+/// The scores as an order of merges, the first one first, which is how Hugging Face's BPE takes them. Pairs that give
+/// the same piece follow each other as in its own conversion: by the numbers of their parts.
+pub(super) fn merges<'t>(tokens: &'t [String], kinds: &[Kind], scores: &[f32]) -> Vec<(&'t str, &'t str)> {
+    let mut ids = HashMap::with_capacity(tokens.len());
+    for ((id, token), kind) in tokens.iter().enumerate().zip(kinds) {
+        if kind.is_text() {
+            ids.entry(token.as_str()).or_insert(id);
+        }
+    }
+    let mut merges = Vec::new();
+    for (&token, &id) in &ids {
+        for (place, _) in token.char_indices().skip(1) {
+            let (left, right) = token.split_at(place);
+            if let (Some(&left_id), Some(&right_id)) = (ids.get(left), ids.get(right)) {
+                let score = scores.get(id).copied().unwrap_or_default() + 0.0;
+                merges.push((score, id, left_id, right_id, left, right));
+            }
+        }
+    }
+    merges.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2, a.3).cmp(&(b.1, b.2, b.3))));
+    merges.into_iter().map(|merge| (merge.4, merge.5)).collect()
 }
