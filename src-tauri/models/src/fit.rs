@@ -1,0 +1,349 @@
+//! The memory that a model needs, before anything is loaded.
+//!
+//! For the CPU executor the parts are counted from what it does (`tektra-cpu`: `weights.rs`, `forward.rs`, `kv.rs`) and
+//! agree with measured processes within 5 %; for mistral.rs they are estimates, on a CPU from measured processes too.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    facts::{Executor, Facts, Part, Runs, TypeBytes},
+    ggml,
+};
+
+/// KV caches of finished conversations that the CPU executor keeps for their next turn: its default.
+pub const KEPT_KV_BYTES: u64 = 512 << 20;
+
+const MIB: u64 = 1 << 20;
+
+/// Positions of one page of the CPU executor's KV cache: `tektra_kernels::PAGE`.
+const PAGE_TOKENS: u64 = 32;
+
+/// Prompt tokens that the CPU executor computes in one step, and how many while other answers are being written.
+const STEP_TOKENS: u64 = 128;
+const STEP_TOKENS_BESIDE_OTHERS: u64 = 32;
+
+/// What an element of activations takes: itself, its 8-bit code, and the scales and sums of its group.
+const ACTIVATION_BYTES: f64 = 4.0 + 1.0 + 4.0 / 32.0 + 4.0 / 32.0 + 2.0 / 16.0;
+
+/// The engine's process without a model, its executable's pages included: measured 14 to 17 MiB.
+const PROCESS_BYTES: u64 = 16 * MIB;
+
+/// What the tokenizer keeps of a token and of a merge: measured 210 to 370 bytes for both.
+const TOKEN_BYTES: u64 = 130;
+const MERGE_BYTES: u64 = 210;
+
+/// Threads whose scores of attention are counted: four queries each over the whole context.
+const THREADS: u64 = 8;
+
+/// What a touch of a mapped file brings into memory: the usual fault-around of Linux.
+const TOUCH_BYTES: f64 = 65_536.0;
+
+/// Tokens by which mistral.rs's KV cache grows (`CACHE_GROW_SIZE`).
+const GROWTH_TOKENS: u64 = 512;
+
+/// Where a model is to be computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Device {
+    /// The processor, in RAM.
+    Cpu,
+    /// A GPU that holds the whole model, in its memory.
+    Gpu,
+}
+
+/// How a model is to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Tokens of a conversation, prompt and answer together.
+    pub context_tokens: u32,
+    /// Where.
+    pub device: Device,
+    /// Conversations at the same time, each of `context_tokens`.
+    pub parallel: u32,
+    /// KV caches of finished conversations kept for their next turn; 0 for what a single conversation takes.
+    pub kept_kv_bytes: u64,
+    /// Memory to leave to the rest of the machine.
+    pub reserve_bytes: u64,
+}
+
+impl Plan {
+    /// One conversation on the CPU, with what the executor keeps of others, and half a GiB left to the machine.
+    pub fn cpu(context_tokens: u32) -> Self {
+        Self {
+            context_tokens,
+            device: Device::Cpu,
+            parallel: 1,
+            kept_kv_bytes: KEPT_KV_BYTES,
+            reserve_bytes: 512 * MIB,
+        }
+    }
+
+    /// One conversation on a GPU, with half a GiB left to the display.
+    pub fn gpu(context_tokens: u32) -> Self {
+        Self { device: Device::Gpu, kept_kv_bytes: 0, ..Self::cpu(context_tokens) }
+    }
+}
+
+/// How sure a need is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// Counted from what the executor does.
+    Counted,
+    /// An estimate.
+    Estimated,
+}
+
+/// The memory that a model needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need {
+    /// The weights, in the executor's form.
+    pub weights_bytes: u64,
+    /// Keys and values.
+    pub kv_bytes: u64,
+    /// Buffers, tokenizer, the process itself.
+    pub compute_bytes: u64,
+    /// What is to be left to the rest of the machine.
+    pub reserve_bytes: u64,
+    /// All of them.
+    pub total_bytes: u64,
+    /// The most that the process shows at once, pages of the file included that the system may take back at any time:
+    /// while the CPU executor loads, a layer of the file lies beside the copy. The sum of the others is what has to be
+    /// free.
+    pub peak_resident_bytes: u64,
+    /// Who computes.
+    pub executor: Executor,
+    /// How sure this is.
+    pub basis: Basis,
+}
+
+impl Need {
+    /// What the process holds when its conversations are as long as planned.
+    pub fn held_bytes(&self) -> u64 {
+        self.total_bytes.saturating_sub(self.reserve_bytes)
+    }
+}
+
+/// The memory that the model needs for `plan`. A model that has to be converted is counted as its unconverted weights.
+pub fn fit(facts: &Facts, plan: &Plan) -> Need {
+    let executor = match (plan.device, &facts.runs) {
+        (Device::Gpu, _) => Executor::MistralRsGpu,
+        (Device::Cpu, Runs::MistralRs) => Executor::MistralRsCpu,
+        (Device::Cpu, _) => Executor::TektraCpu,
+    };
+    let Parts { weights, kv, compute, while_loading } = match executor {
+        Executor::TektraCpu => cpu_executor(facts, plan),
+        Executor::MistralRsCpu => mistral_rs_cpu(facts, plan),
+        Executor::MistralRsGpu => mistral_rs_gpu(facts, plan),
+    };
+    let counted = executor == Executor::TektraCpu && facts.runs == Runs::TektraCpu;
+    let held = weights.saturating_add(kv).saturating_add(compute);
+    Need {
+        weights_bytes: weights,
+        kv_bytes: kv,
+        compute_bytes: compute,
+        reserve_bytes: plan.reserve_bytes,
+        total_bytes: held.saturating_add(plan.reserve_bytes),
+        peak_resident_bytes: held.max(while_loading),
+        executor,
+        basis: if counted { Basis::Counted } else { Basis::Estimated },
+    }
+}
+
+/// Whether `need` fits into `free_bytes`.
+pub fn fits(need: &Need, free_bytes: u64) -> bool {
+    need.total_bytes <= free_bytes
+}
+
+/// The longest context in tokens for which `plan` fits into `free_bytes`: a multiple of 32, at most what the model was
+/// trained for; `None` when not even the shortest fits. [`Plan::context_tokens`] does not matter.
+pub fn max_context(facts: &Facts, plan: &Plan, free_bytes: u64) -> Option<u32> {
+    let page = PAGE_TOKENS as u32;
+    let fits = |pages: u32| fits(&fit(facts, &Plan { context_tokens: pages * page, ..*plan }), free_bytes);
+    let trained = if facts.context_length > 0 { facts.context_length } else { 4096 };
+    let (mut most, mut fewest) = ((trained / page).max(1), 1);
+    if !fits(fewest) {
+        return None;
+    }
+    while fewest < most {
+        let middle = fewest + (most - fewest).div_ceil(2);
+        if fits(middle) {
+            fewest = middle;
+        } else {
+            most = middle - 1;
+        }
+    }
+    Some((fewest * page).min(trained))
+}
+
+/// Bytes, and the most that is resident while the model loads.
+struct Parts {
+    weights: u64,
+    kv: u64,
+    compute: u64,
+    while_loading: u64,
+}
+
+/// Every matrix is copied into packed form, as large as in the file, whose pages are given back layer by layer. Of the
+/// embeddings the rows that tokens need are read from the mapped file, even where a packed copy serves as output.
+fn cpu_executor(facts: &Facts, plan: &Plan) -> Parts {
+    let shape = Sizes::of(facts);
+    let embeddings = facts.part_bytes(Part::Embeddings);
+    let matrices = [Part::Attention, Part::FeedForward, Part::Output, Part::Other].map(|part| facts.part_bytes(part));
+    let tied = if facts.embeddings_are_output() { embeddings } else { 0 };
+    let packed = matrices.iter().fold(tied, |sum, bytes| sum.saturating_add(*bytes));
+    let norms = group_parameters(facts, Part::Norms).saturating_mul(4);
+    let tokens = u64::from(plan.context_tokens) * u64::from(plan.parallel);
+    let weights = packed.saturating_add(touched(embeddings, tokens)).saturating_add(norms);
+
+    let page = shape.kv_elements().saturating_mul(2 * PAGE_TOKENS).saturating_add(4096);
+    let pages = u64::from(plan.context_tokens).div_ceil(PAGE_TOKENS) * u64::from(plan.parallel);
+    // What is kept and what is in use share one budget, which only those in use may pass.
+    let kv = page.saturating_mul(pages).max(plan.kept_kv_bytes);
+
+    let queries = shape.heads.saturating_mul(shape.key_length);
+    let keys = shape.kv_heads.saturating_mul(shape.key_length);
+    let floats = [shape.embedding * 2, queries, keys, keys, shape.feed_forward * 2, shape.key_length];
+    let activations = [shape.embedding, queries, shape.feed_forward];
+    let sum = |of: &[u64]| of.iter().fold(0_u64, |sum, count| sum.saturating_add(*count)) as f64;
+    let token_bytes = 4.0 * sum(&floats) + ACTIVATION_BYTES * sum(&activations);
+    let step = STEP_TOKENS.max(STEP_TOKENS_BESIDE_OTHERS + u64::from(plan.parallel));
+    let logits = (shape.vocabulary * 4).saturating_mul(plan.parallel.into());
+    let scores = 4 * 4 * u64::from(plan.context_tokens) * THREADS;
+    let tokenizer = shape.vocabulary * TOKEN_BYTES + u64::from(facts.shape.merges) * MERGE_BYTES;
+    let base = tokenizer + PROCESS_BYTES;
+    // The file's pages are given back after each layer.
+    let layer = matrices[0].saturating_add(matrices[1]) / u64::from(facts.shape.layers.max(1));
+    let buffers = ((token_bytes * step as f64) as u64).saturating_add(logits).saturating_add(scores);
+    Parts {
+        weights,
+        kv,
+        compute: buffers.saturating_add(base),
+        while_loading: packed.saturating_add(layer).saturating_add(norms).saturating_add(base),
+    }
+}
+
+/// How much of a mapped table of `bytes` is in memory after `tokens` rows of it were read at random, which is more than
+/// a text reads: its words repeat.
+fn touched(bytes: u64, tokens: u64) -> u64 {
+    if bytes == 0 {
+        return 0;
+    }
+    let share = 1.0 - (-(tokens as f64) * TOUCH_BYTES / bytes as f64).exp();
+    (bytes as f64 * share) as u64
+}
+
+/// mistral.rs 0.8.1 with candle 0.11 on a CPU: the tensors, embeddings as F32 beside them, and the copies that candle
+/// makes of matrices of some types at their first use (`repack_x86.rs`: of a block of 256 numbers 192 bytes for Q4_K, 320
+/// for Q6_K, of Q8_0 as many as there are; 16-bit floats become F32). KV is F32 here.
+fn mistral_rs_cpu(facts: &Facts, plan: &Plan) -> Parts {
+    let shape = Sizes::of(facts);
+    let whole_blocks = shape.embedding.is_multiple_of(256);
+    let copy = |kind: &TypeBytes, many_rows: bool| match kind.name.as_str() {
+        "Q4_K" if whole_blocks => (kind.bytes / 144).saturating_mul(192),
+        "Q6_K" if whole_blocks && many_rows => (kind.bytes / 210).saturating_mul(320),
+        "Q8_0" if whole_blocks => kind.bytes,
+        "F16" | "BF16" => kind.bytes,
+        _ => 0,
+    };
+    let copies = |part: Part, many_rows: bool| -> u64 {
+        facts.types_of(part).iter().map(|kind| copy(kind, many_rows)).fold(0, u64::saturating_add)
+    };
+    // The output meets one row at a time, for which candle leaves Q6_K as it is.
+    let output = if facts.embeddings_are_output() { Part::Embeddings } else { Part::Output };
+    let copied = copies(Part::Attention, true)
+        .saturating_add(copies(Part::FeedForward, true))
+        .saturating_add(copies(Part::Other, true))
+        .saturating_add(copies(output, false));
+    let weights = tensor_bytes(facts).saturating_add(shape.embeddings_as_f32()).saturating_add(copied);
+    let grown = u64::from(plan.context_tokens).next_multiple_of(GROWTH_TOKENS);
+    let kv = shape.kv_elements().saturating_mul(4 * grown).saturating_mul(u64::from(plan.parallel));
+    // Measured: 117 to 154 MiB with 49,152 tokens, most of it the tokenizer and the executable.
+    let compute = 70 * MIB + u64::from(facts.shape.vocabulary) * 1200;
+    Parts { weights, kv, compute, while_loading: 0 }
+}
+
+/// mistral.rs 0.8.1 on a GPU: the tensors as they are, embeddings as F32 beside them, KV in half precision; half a GiB
+/// for the driver's context and the libraries' workspaces, which nobody documents.
+fn mistral_rs_gpu(facts: &Facts, plan: &Plan) -> Parts {
+    let shape = Sizes::of(facts);
+    let weights = tensor_bytes(facts).saturating_add(shape.embeddings_as_f32());
+    let tokens = u64::from(plan.context_tokens).next_multiple_of(PAGE_TOKENS) * u64::from(plan.parallel);
+    let kv = shape.kv_elements().saturating_mul(2 * tokens);
+    Parts { weights, kv, compute: 512 * MIB, while_loading: 0 }
+}
+
+fn tensor_bytes(facts: &Facts) -> u64 {
+    facts.groups.iter().map(|group| facts.part_bytes(group.part)).fold(0, u64::saturating_add)
+}
+
+fn group_parameters(facts: &Facts, part: Part) -> u64 {
+    facts.groups.iter().find(|group| group.part == part).map_or(0, |group| group.parameters)
+}
+
+/// The shape in 64 bits, for products of damaged numbers.
+struct Sizes {
+    layers: u64,
+    embedding: u64,
+    feed_forward: u64,
+    heads: u64,
+    kv_heads: u64,
+    key_length: u64,
+    value_length: u64,
+    vocabulary: u64,
+}
+
+impl Sizes {
+    fn of(facts: &Facts) -> Self {
+        let shape = &facts.shape;
+        Self {
+            layers: shape.layers.into(),
+            embedding: shape.embedding_length.into(),
+            feed_forward: shape.feed_forward_length.into(),
+            heads: shape.heads.into(),
+            kv_heads: shape.kv_heads.into(),
+            key_length: shape.key_length.into(),
+            value_length: shape.value_length.into(),
+            vocabulary: shape.vocabulary.into(),
+        }
+    }
+
+    /// Keys and values of one position in all layers.
+    fn kv_elements(&self) -> u64 {
+        let of_head = self.key_length + self.value_length;
+        self.layers.saturating_mul(self.kv_heads).saturating_mul(of_head)
+    }
+
+    fn embeddings_as_f32(&self) -> u64 {
+        self.vocabulary.saturating_mul(self.embedding).saturating_mul(4)
+    }
+}
+
+/// Bytes that are read from memory for one generated token at a short context: every matrix once.
+pub(crate) fn read_bytes_per_token(facts: &Facts) -> u64 {
+    let embeddings = if facts.embeddings_are_output() { 0 } else { facts.part_bytes(Part::Embeddings) };
+    tensor_bytes(facts).saturating_sub(embeddings).max(1)
+}
+
+/// Bytes of `numbers` numbers in the type called `name`; as F16 when the type is not known.
+pub(crate) fn bytes_in(name: &str, numbers: u64) -> u64 {
+    (numbers as f64 * ggml::bits_of(name).unwrap_or(16.0) / 8.0) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_a_page_of_the_executor() {
+        assert_eq!(PAGE_TOKENS as usize, tektra_kernels::PAGE);
+    }
+
+    #[test]
+    fn a_table_is_never_more_than_wholly_in_memory() {
+        assert_eq!(touched(0, 10), 0);
+        assert_eq!(touched(1 << 20, 0), 0);
+        assert!((60_000..=65_536).contains(&touched(1 << 20, 1)));
+        assert_eq!(touched(1 << 20, 10_000_000), 1 << 20);
+    }
+}

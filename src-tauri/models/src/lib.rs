@@ -1,0 +1,25 @@
+//! Models on this machine: found, described, and judged by what they need.
+//!
+//! - [`inspect`]: the facts of one model, read from its header, and what can run it.
+//! - [`scan`]: every model in Tektra's folders and in those of other programs, used in place.
+//! - [`fit`]: the memory that a model needs, before anything is loaded.
+//! - [`Catalogue`]: models worth downloading, and the best of them for a machine.
+//!
+//! Nothing here loads, writes, copies or downloads anything.
+
+mod catalogue;
+mod choose;
+mod correction;
+mod facts;
+mod fit;
+mod ggml;
+mod inspect;
+mod scan;
+
+pub use catalogue::{Absent, Catalogue, CatalogueError, Entry, EntryShape, Purpose, catalogue};
+pub use choose::{Choice, Machine, best_for};
+pub use correction::{Correction, Corrections};
+pub use facts::{Executor, Facts, Format, Group, Part, Problem, Runs, Shape, TypeBytes};
+pub use fit::{Basis, Device, KEPT_KV_BYTES, Need, Plan, fit, fits, max_context};
+pub use inspect::{InspectError, inspect};
+pub use scan::{Found, Layout, Note, Place, Scan, Source, Surroundings, System, places, scan};
