@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tektra_core::{ErrorCode, Model, models};
+use tektra_core::{ErrorCode, Library, Model};
 use tektra_tests::{Folder, gguf, starter_model};
 
 #[test]
@@ -34,7 +34,7 @@ fn every_unusable_file_has_its_reason() {
     check("no-template", &gguf("llama", &["chat_template"]), "no chat template");
     check("zeros", &[0; 4096], "is not a GGUF file");
     assert!(Model::open(&folder.add_model("fine", &whole)).is_ok());
-    assert_eq!(models::list(&folder.home()).iter().filter(|model| model.problem.is_none()).count(), 1);
+    assert_eq!(Library::own(&folder.home()).list().iter().filter(|model| model.problem.is_none()).count(), 1);
 }
 
 #[test]
@@ -44,12 +44,16 @@ fn models_are_found_by_name_or_path() {
     let inner = home.models().join("vendor");
     fs::create_dir_all(&inner).unwrap();
     fs::write(inner.join("beta.gguf"), gguf("qwen2", &[])).unwrap();
-    assert_eq!(models::find(&home, None).unwrap().name, "Alpha");
-    assert_eq!(models::find(&home, Some("BETA")).unwrap().architecture, "qwen2");
-    assert_eq!(models::find(&home, inner.join("beta.gguf").to_str()).unwrap().name, "beta");
-    let error = models::find(&home, Some("gamma")).unwrap_err();
+    assert_eq!(Library::own(&home).find(None).unwrap().name, "Alpha");
+    assert_eq!(Library::own(&home).find(Some("BETA")).unwrap().architecture, "qwen2");
+    assert_eq!(Library::own(&home).find(inner.join("beta.gguf").to_str()).unwrap().name, "beta");
+    let error = Library::own(&home).find(Some("gamma")).unwrap_err();
     assert_eq!(error.code(), ErrorCode::ModelNotFound);
     assert!(error.hint().contains("Alpha") && error.hint().contains("beta"));
-    assert_eq!(models::find(&Folder::new().home(), None).unwrap_err().code(), ErrorCode::NoModel);
-    assert_eq!(models::find(&home, home.models().to_str()).unwrap_err().code(), ErrorCode::ModelUnusable, "a folder");
+    assert_eq!(Library::own(&Folder::new().home()).find(None).unwrap_err().code(), ErrorCode::NoModel);
+    assert_eq!(
+        Library::own(&home).find(home.models().to_str()).unwrap_err().code(),
+        ErrorCode::ModelUnusable,
+        "a folder"
+    );
 }

@@ -57,7 +57,17 @@ fn dependencies_point_one_way() {
         "src-tauri/cpu/Cargo.toml",
         &["tauri", "mistralrs", "candle", "sqlx", "tokio", "tektra-core", "tektra-protocol"],
     );
-    assert_eq!(dependencies("src-tauri/kernels/Cargo.toml"), ["memmap2"], "kernels know slices, memory and threads only");
+    for alone in ["fetch", "gguf", "models", "quantize"] {
+        check(
+            &format!("src-tauri/{alone}/Cargo.toml"),
+            &["tauri", "mistralrs", "candle", "sqlx", "tektra-core", "tektra-cpu", "tektra-protocol"],
+        );
+    }
+    assert_eq!(
+        dependencies("src-tauri/kernels/Cargo.toml"),
+        ["memmap2"],
+        "kernels know slices, memory and threads only"
+    );
     check("src-tauri/cli/Cargo.toml", &["tauri", "mistralrs", "candle", "sqlx", "tektra-engine", "tektra-protocol"]);
 }
 

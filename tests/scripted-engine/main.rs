@@ -48,7 +48,12 @@ async fn main() {
                 if load.path.contains("slow") {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
-                let _ = out.send(Reply::Loaded(Loaded { load_ms: 1, device: "a script".into(), parallel }));
+                let _ = out.send(Reply::Loaded(Loaded {
+                    load_ms: 1,
+                    device: "a script".into(),
+                    parallel,
+                    warnings: Vec::new(),
+                }));
             }
             Request::Generate(request) => {
                 let (cancel, cancelled) = oneshot::channel();

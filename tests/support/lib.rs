@@ -184,6 +184,7 @@ pub fn terminal(folder: &Folder, engine: &str) -> Command {
     let mut command = Command::new(executable("tektra-cli"));
     command
         .env("TEKTRA_HOME", folder.0.path())
+        .env("TEKTRA_OTHER_PROGRAMS", "0")
         .env("TEKTRA_ENGINE", executable(engine))
         .env_remove("RUST_LOG")
         .stdin(Stdio::null());

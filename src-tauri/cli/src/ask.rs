@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 use serde_json::json;
 use tektra_core::{
-    Ask, Engine, EngineOptions, Error, FinishReason, Home, Model, Piece, Receipt, Role, Settings, Store, Turn, models,
+    Ask, Engine, EngineOptions, Error, FinishReason, Home, Library, Model, Piece, Receipt, Role, Settings, Store, Turn,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -40,7 +40,7 @@ async fn answer(home: Home, prompt: Option<String>, choice: Choice, json: bool) 
         return Error::EmptyPrompt.into();
     }
     let settings = choice.overrides().apply(stored_settings(&home).await);
-    let model = match models::find(&home, settings.model.as_deref()) {
+    let model = match Library::new(&home, &settings).find(settings.model.as_deref()) {
         Ok(model) => model,
         Err(error) => return error.into(),
     };

@@ -5,6 +5,7 @@
 mod ask;
 mod chat;
 mod list;
+mod models;
 mod outcome;
 
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ use outcome::Outcome;
 /// A private, local, fast AI assistant.
 ///
 /// Everything runs on this machine. Exit codes: 0 done, 1 the data folder cannot be used, 2 wrong usage or input,
-/// 3 the model cannot be used, 4 the engine failed, 130 interrupted.
+/// 3 the model cannot be used, 4 the engine failed, 5 a download failed, 130 interrupted.
 #[derive(Parser)]
 #[command(name = "tektra-cli", version, arg_required_else_help = true)]
 struct Arguments {
@@ -51,9 +52,9 @@ enum Command {
         #[arg(long, value_name = "ID")]
         conversation: Option<String>,
     },
-    /// The models on this machine
+    /// The models: on this machine, in the catalogue, in memory
     #[command(subcommand)]
-    Models(List),
+    Models(models::Models),
     /// The stored conversations
     #[command(subcommand)]
     Conversations(List),
@@ -96,6 +97,7 @@ impl Choice {
             system_prompt: self.system.clone(),
             max_tokens: self.max_tokens,
             temperature: self.temperature,
+            ..Overrides::default()
         }
     }
 }
@@ -125,7 +127,7 @@ fn main() -> ExitCode {
         match arguments.command {
             Command::Ask { prompt, choice, json } => ask::ask(home, prompt, choice, json).await,
             Command::Chat { choice, conversation } => chat::chat(home, choice, conversation).await,
-            Command::Models(List::List { json }) => list::models(&home, json),
+            Command::Models(command) => models::run(home, command).await,
             Command::Conversations(List::List { json }) => list::conversations(home, json).await,
         }
     });

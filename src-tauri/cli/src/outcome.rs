@@ -48,10 +48,11 @@ pub(crate) fn complain(error: &Error) {
 pub(crate) fn exit_code(code: ErrorCode) -> u8 {
     match code {
         ErrorCode::EmptyPrompt | ErrorCode::InvalidInput | ErrorCode::ContextOverflow | ErrorCode::NotFound => 2,
-        ErrorCode::NoModel | ErrorCode::ModelNotFound | ErrorCode::ModelUnusable => 3,
+        ErrorCode::NoModel | ErrorCode::ModelNotFound | ErrorCode::ModelUnusable | ErrorCode::DoesNotFit => 3,
         ErrorCode::EngineMissing | ErrorCode::EngineFailed | ErrorCode::EngineCrashed => 4,
         ErrorCode::Interrupted => 130,
         ErrorCode::StoreNewer | ErrorCode::StoreReadOnly | ErrorCode::StoreFull | ErrorCode::StoreFailed => 1,
+        ErrorCode::DownloadFailed => 5,
     }
 }
 

@@ -35,6 +35,16 @@ pub enum Error {
         /// What to do about it.
         hint: String,
     },
+    /// There is not enough memory for the model.
+    #[error("The model \"{name}\" needs {need_mib} MiB of memory; {free_mib} MiB are free. Nothing was loaded.")]
+    DoesNotFit {
+        /// The model's name.
+        name: String,
+        /// What it needs with a short conversation and a reserve for the rest of the machine, in MiB.
+        need_mib: u32,
+        /// What is free, in MiB.
+        free_mib: u32,
+    },
     /// The conversation is longer than the model can hold.
     #[error(
         "This conversation is {prompt_tokens} tokens long; the model can hold {context_length}. Nothing is lost: it stays here, complete."
@@ -44,6 +54,12 @@ pub enum Error {
         prompt_tokens: u32,
         /// Tokens that the model can hold.
         context_length: u32,
+    },
+    /// A file could not be fetched.
+    #[error("{reason}")]
+    DownloadFailed {
+        /// What happened and what to do.
+        reason: String,
     },
     /// Nothing was asked.
     #[error("The message is empty.")]
@@ -120,6 +136,8 @@ pub enum ErrorCode {
     NoModel,
     ModelNotFound,
     ModelUnusable,
+    DoesNotFit,
+    DownloadFailed,
     ContextOverflow,
     EmptyPrompt,
     EngineMissing,
@@ -152,6 +170,8 @@ impl Error {
             Self::NoModel { .. } => ErrorCode::NoModel,
             Self::ModelNotFound { .. } => ErrorCode::ModelNotFound,
             Self::ModelUnusable { .. } => ErrorCode::ModelUnusable,
+            Self::DoesNotFit { .. } => ErrorCode::DoesNotFit,
+            Self::DownloadFailed { .. } => ErrorCode::DownloadFailed,
             Self::ContextOverflow { .. } => ErrorCode::ContextOverflow,
             Self::EmptyPrompt => ErrorCode::EmptyPrompt,
             Self::EngineMissing { .. } => ErrorCode::EngineMissing,
@@ -178,6 +198,10 @@ impl Error {
             }
             Self::ModelNotFound { known, .. } => format!("Known models: {}. A path of a GGUF file works too.", known.join(", ")),
             Self::ModelUnusable { hint, .. } => hint.clone(),
+            Self::DoesNotFit { .. } => {
+                "Close other programs, or choose a smaller model or one with fewer bits (Q4_K_M instead of Q8_0).".into()
+            }
+            Self::DownloadFailed { .. } => "Start the download again: it continues where it ended.".into(),
             Self::ContextOverflow { .. } => "Start a new chat, or shorten the message.".into(),
             Self::EmptyPrompt => "Write something first.".into(),
             Self::EngineMissing { .. } => {

@@ -3,7 +3,13 @@
 use serde::{Deserialize, Serialize};
 use specta::Type;
 
-use crate::{ErrorReport, models::Model, store::Message};
+use tektra_protocol::Loaded;
+
+use crate::{
+    ErrorReport,
+    models::{Download, Model, mib},
+    store::Message,
+};
 
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize, Type)]
@@ -43,6 +49,16 @@ pub enum CoreEvent {
     },
     /// A conversation came, went, or has another title.
     ConversationsChanged,
+    /// A download began, went on or ended.
+    DownloadsChanged {
+        /// All of them.
+        downloads: Vec<Download>,
+    },
+    /// A model was taken out of memory.
+    Unloaded {
+        /// What that gave back.
+        unloaded: Unloaded,
+    },
     /// Answers cannot be saved at the moment, or can be again.
     StoreTrouble {
         /// Why; absent when it is over.
@@ -101,17 +117,62 @@ pub struct LoadedModel {
     pub device: String,
     /// Size of its file in MiB.
     pub size_mib: u32,
+    /// What its process held when it was loaded, in MiB; absent where that cannot be measured.
+    pub resident_mib: Option<u32>,
+    /// How long the load took, in milliseconds.
+    pub load_ms: u32,
+}
+
+/// Why a model was taken out of memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Type)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum UnloadReason {
+    /// The person asked for it.
+    Asked,
+    /// Nobody had used it for long.
+    Idle {
+        /// For how many minutes.
+        minutes: u32,
+    },
+    /// Another model needed its room.
+    MadeRoom {
+        /// The other one's name.
+        model: String,
+    },
+}
+
+/// What an unload gave back: its process is gone, and with it all that it held.
+#[derive(Clone, Debug, PartialEq, Serialize, Type)]
+pub struct Unloaded {
+    /// The model's name.
+    pub model: String,
+    /// Why.
+    pub why: UnloadReason,
+    /// What the process held before, in MiB.
+    pub resident_before_mib: u32,
+    /// And after: 0 when it is gone.
+    pub resident_after_mib: u32,
+    /// What the machine had available before, in MiB.
+    pub available_before_mib: u32,
+    /// And after.
+    pub available_after_mib: u32,
+    /// The difference.
+    pub given_back_mib: u32,
+    /// From the request to the process's end, in milliseconds.
+    pub took_ms: f64,
 }
 
 impl LoadedModel {
-    pub(crate) fn new(model: &Model, device: String) -> Self {
+    pub(crate) fn new(model: &Model, loaded: &Loaded, resident_bytes: Option<u64>) -> Self {
         Self {
             name: model.name.clone(),
             architecture: model.architecture.clone(),
             quantization: model.quantization.clone(),
             context_length: model.context_length,
-            device,
+            device: loaded.device.clone(),
             size_mib: model.size_mib(),
+            resident_mib: resident_bytes.map(mib),
+            load_ms: loaded.load_ms,
         }
     }
 }

@@ -8,25 +8,34 @@ mod error;
 mod event;
 mod home;
 pub mod log;
-pub mod models;
+mod models;
 mod presence;
 mod settings;
 mod store;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::sync::{broadcast, watch};
 
 pub use chat::{SendRequest, Started};
 pub use engine::{Answer, Ask, Engine, EngineOptions, Piece};
 pub use error::{Error, ErrorCode, ErrorReport, Result};
-pub use event::{CoreEvent, EngineState, FinishReason, LoadedModel, Receipt};
+pub use event::{CoreEvent, EngineState, FinishReason, LoadedModel, Receipt, UnloadReason, Unloaded};
 pub use home::Home;
-pub use models::{Model, ModelSummary};
+pub use models::{
+    Best, Download, DownloadState, Downloads, FitReport, FitSummary, Library, Memory, Model, ModelDetails,
+    ModelSummary, Origin, PartSummary, RunsOn, Suggestion, Suggestions, Wanted, download, quantize,
+};
 pub use presence::claim_window;
 pub use settings::{Overrides, Settings, Theme};
 pub use store::{Conversation, ConversationSummary, Message, MessageStatus, Speaker, Store};
+pub use tektra_fetch::{CancellationToken, Phase as DownloadPhase, Progress as DownloadProgress};
+pub use tektra_models::{Catalogue, Choice, Corrections, Machine, best_for, catalogue};
 pub use tektra_protocol::{Role, Turn};
+pub use tektra_quantize::{Progress as QuantizeProgress, format_name};
 
 /// A deleted conversation can be brought back for this long; then it is removed for good.
 const UNDO_MS: i64 = 60_000;
@@ -42,6 +51,7 @@ struct Parts {
     store: Store,
     engine: Engine,
     overrides: Overrides,
+    downloads: Downloads,
     presence: presence::Presence,
     live: chat::Live,
     events: broadcast::Sender<CoreEvent>,
@@ -71,17 +81,24 @@ impl Tektra {
             }
         }
         store.purge(UNDO_MS).await?;
+        let events = broadcast::Sender::new(EVENT_BACKLOG);
+        let downloads = Downloads::open(home.clone(), store.clone(), events.clone()).await?;
         let tektra = Self(Arc::new(Parts {
+            downloads,
             engine: Engine::new(options, home.clone()),
             overrides,
             home,
             store,
             presence,
             live: chat::Live::default(),
-            events: broadcast::Sender::new(EVENT_BACKLOG),
+            events,
             store_trouble: watch::Sender::new(None),
         }));
+        let corrections = tektra.store().corrections().await?;
+        tektra.engine().set_corrections(corrections);
         tokio::spawn(tell_engine_state(tektra.engine().state(), tektra.0.events.clone()));
+        tokio::spawn(tell_unloads(tektra.engine().unloads(), tektra.0.events.clone()));
+        tokio::spawn(look_after_memory(Arc::downgrade(&tektra.0), tektra.engine().state()));
         Ok(tektra)
     }
 
@@ -98,6 +115,11 @@ impl Tektra {
     /// The engine's supervisor.
     pub fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    /// The downloads.
+    pub fn downloads(&self) -> &Downloads {
+        &self.0.downloads
     }
 
     /// Everything that happens from now on.
@@ -125,7 +147,6 @@ impl Tektra {
     /// # Errors
     /// [`Error::InvalidInput`], or when they cannot be stored.
     pub async fn set_settings(&self, settings: &Settings) -> Result<()> {
-        settings.check()?;
         self.store().set_settings(settings).await
     }
 
@@ -137,6 +158,39 @@ impl Tektra {
     /// Starts the engine anew.
     pub async fn restart_engine(&self) -> Result<()> {
         self.engine().restart(&self.model(&self.effective_settings().await?)?).await
+    }
+
+    /// After how long without a message the model is unloaded; `None` for never.
+    async fn idle_unload(&self) -> Option<Duration> {
+        let minutes = self.settings().await.unwrap_or_default().idle_unload_minutes;
+        let after = self.0.overrides.idle_unload.unwrap_or(Duration::from_secs(60) * minutes);
+        (!after.is_zero()).then_some(after)
+    }
+
+    /// Every model on this machine, as the settings have them looked for.
+    pub async fn models(&self) -> Result<Vec<ModelSummary>> {
+        self.look(|library| Ok(library.list())).await
+    }
+
+    /// What is known of the model `name` without loading it.
+    pub async fn model_details(&self, name: String) -> Result<ModelDetails> {
+        self.look(move |library| library.details(&name)).await
+    }
+
+    /// What the model `name` needs of the memory for a conversation of `context_tokens`.
+    pub async fn model_fit(&self, name: String, context_tokens: Option<u32>) -> Result<FitSummary> {
+        let corrections = self.engine().corrections();
+        let fit = move |library: Library| {
+            let model = library.find(Some(&name))?;
+            Ok(FitReport::new(&model, context_tokens, &corrections, Memory::now()).into())
+        };
+        self.look(fit).await
+    }
+
+    /// Looks at the models on a thread of its own: it reads the beginning of many files.
+    async fn look<T: Send + 'static>(&self, at: impl FnOnce(Library) -> Result<T> + Send + 'static) -> Result<T> {
+        let library = Library::new(self.home(), &self.effective_settings().await?);
+        tokio::task::spawn_blocking(move || at(library)).await.map_err(|_| Error::Interrupted)?
     }
 
     /// Gives a conversation another title.
@@ -178,7 +232,9 @@ impl Tektra {
     }
 
     fn model(&self, settings: &Settings) -> Result<Model> {
-        models::find(self.home(), settings.model.as_deref()).inspect_err(|error| self.engine().cannot_start(error))
+        Library::new(self.home(), settings)
+            .find(settings.model.as_deref())
+            .inspect_err(|error| self.engine().cannot_start(error))
     }
 
     fn presence(&self) -> &str {
@@ -196,6 +252,45 @@ impl Tektra {
     fn emit(&self, event: CoreEvent) {
         // Nobody listening is no failure.
         let _ = self.0.events.send(event);
+    }
+}
+
+async fn tell_unloads(mut unloads: broadcast::Receiver<Unloaded>, events: broadcast::Sender<CoreEvent>) {
+    loop {
+        match unloads.recv().await {
+            Ok(unloaded) => drop(events.send(CoreEvent::Unloaded { unloaded })),
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Keeps what loads teach, and unloads what nobody has used for as long as the settings say.
+async fn look_after_memory(parts: Weak<Parts>, mut state: watch::Receiver<EngineState>) {
+    loop {
+        let idle = matches!(*state.borrow_and_update(), EngineState::Ready { .. });
+        let Some(tektra) = parts.upgrade().map(Tektra) else { return };
+        if idle && let Err(error) = tektra.store().set_corrections(&tektra.engine().corrections()).await {
+            tracing::warn!(%error, "what this load taught is forgotten");
+        }
+        let after = tektra.idle_unload().await.filter(|_| idle);
+        // Not held while waiting: the product may be closed meanwhile.
+        drop(tektra);
+        let Some(after) = after else {
+            if state.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        match tokio::time::timeout(after, state.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+            Err(_) => {
+                let Some(tektra) = parts.upgrade().map(Tektra) else { return };
+                let minutes = (after.as_secs() / 60) as u32;
+                tektra.engine().unload(UnloadReason::Idle { minutes }).await;
+            }
+        }
     }
 }
 

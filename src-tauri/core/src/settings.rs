@@ -1,5 +1,7 @@
 //! What a person can set.
 
+use std::{path::Path, time::Duration};
+
 use serde::{Deserialize, Serialize};
 use specta::Type;
 
@@ -34,6 +36,12 @@ pub struct Settings {
     pub temperature: f64,
     /// The longest answer in tokens.
     pub max_tokens: u32,
+    /// Folders besides Tektra's own that models are looked for in.
+    pub model_folders: Vec<String>,
+    /// Whether models of LM Studio, Ollama, Jan and the Hugging Face cache are listed and used in place.
+    pub other_programs: bool,
+    /// Minutes without a message after which the model is unloaded; 0 keeps it.
+    pub idle_unload_minutes: u32,
 }
 
 impl Default for Settings {
@@ -45,6 +53,9 @@ impl Default for Settings {
             // Small models lose the thread at mistral.rs's default of 1.
             temperature: 0.7,
             max_tokens: 1024,
+            model_folders: Vec::new(),
+            other_programs: true,
+            idle_unload_minutes: 15,
         }
     }
 }
@@ -59,6 +70,9 @@ impl Settings {
         }
         if self.max_tokens == 0 {
             return wrong("The answer limit must be at least 1 token.");
+        }
+        if let Some(folder) = self.model_folders.iter().find(|folder| !Path::new(folder).is_absolute()) {
+            return wrong(&format!("\"{folder}\" is not a whole path: folders of models are named from the root on."));
         }
         Ok(())
     }
@@ -76,7 +90,11 @@ impl Store {
     }
 
     /// Stores the settings.
-    pub(crate) async fn set_settings(&self, settings: &Settings) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`], or when they cannot be stored.
+    pub async fn set_settings(&self, settings: &Settings) -> Result<()> {
+        settings.check()?;
         self.set_setting(NAME, settings).await
     }
 }
@@ -92,17 +110,19 @@ pub struct Overrides {
     pub max_tokens: Option<u32>,
     /// From 0 to 2.
     pub temperature: Option<f64>,
+    /// After how long without a message the model is unloaded; zero keeps it.
+    pub idle_unload: Option<Duration>,
 }
 
 impl Overrides {
     /// `settings` with what is set here in its place.
     pub fn apply(&self, settings: Settings) -> Settings {
         Settings {
-            theme: settings.theme,
-            model: self.model.clone().or(settings.model),
-            system_prompt: self.system_prompt.clone().unwrap_or(settings.system_prompt),
+            model: self.model.clone().or_else(|| settings.model.clone()),
+            system_prompt: self.system_prompt.clone().unwrap_or_else(|| settings.system_prompt.clone()),
             temperature: self.temperature.unwrap_or(settings.temperature),
             max_tokens: self.max_tokens.unwrap_or(settings.max_tokens),
+            ..settings
         }
     }
 }

@@ -30,25 +30,32 @@ pub(crate) async fn load(request: &LoadRequest) -> Result<(Runner, Loaded), Stri
         match load.await.map_err(|failure| panic_text(failure.into_panic()))? {
             Ok(executor) => {
                 let load_ms = begun.elapsed().as_millis() as u32;
-                let loaded = Loaded { load_ms, device: device(), parallel: MOST_TOGETHER as u32 };
+                let warnings = executor.warnings().iter().map(ToString::to_string).collect();
+                let loaded = Loaded { load_ms, device: device(), parallel: MOST_TOGETHER as u32, warnings };
                 return Ok((Runner::Cpu(Arc::new(executor)), loaded));
             }
             Err(LoadError::Unsupported(reason)) => tracing::info!(reason, "left to mistral.rs"),
             Err(error) => return Err(error.to_string()),
         }
     }
-    let model = load_with_mistral_rs(request).await?;
+    let mut warnings = Vec::new();
+    let model = load_with_mistral_rs(request, &mut warnings).await?;
     let load_ms = begun.elapsed().as_millis() as u32;
     // mistral.rs batches only sequences of equal length on a CPU and loses streams at several.
-    Ok((Runner::MistralRs(Box::new(model)), Loaded { load_ms, device: device(), parallel: 1 }))
+    Ok((Runner::MistralRs(Box::new(model)), Loaded { load_ms, device: device(), parallel: 1, warnings }))
 }
 
-async fn load_with_mistral_rs(request: &LoadRequest) -> Result<Model, String> {
+async fn load_with_mistral_rs(request: &LoadRequest, warnings: &mut Vec<String>) -> Result<Model, String> {
     let path = Path::new(&request.path);
     let (Some(folder), Some(file)) = (path.parent(), path.file_name()) else {
         return Err(format!("`{}` is not a file", request.path));
     };
+    // mistral.rs would cut every text as one family does, whatever the file says.
+    let tokenizer = tempfile::tempdir().map_err(|error| format!("no temporary folder can be made ({error})"))?;
+    let written = tektra_cpu::write_tokenizer_folder(path, tokenizer.path()).map_err(|error| error.to_string())?;
+    warnings.extend(written.iter().map(ToString::to_string));
     let builder = GgufModelBuilder::new(folder.display(), vec![file.to_string_lossy()])
+        .with_tok_model_id(tokenizer.path().display())
         .with_token_source(TokenSource::None)
         // mistral.rs keeps every finished conversation for ever on the CPU and counts one token too
         // many as cached, which changes the next answer.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use frame::{FrameError, Frames, Listener, MAX_FRAME_BYTES, Reader, Writer, connect, listen, split};
 
 /// The protocol's version. Raised by every change that an older peer would not understand.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// The one line of JSON that the core writes to the engine's standard input.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -170,6 +170,8 @@ pub struct Loaded {
     pub device: String,
     /// Answers that the engine computes side by side; more would only wait inside of it.
     pub parallel: u32,
+    /// What a person should know of this model: sentences.
+    pub warnings: Vec<String>,
 }
 
 /// Why an answer ended.

@@ -1,7 +1,7 @@
-//! The engine and the models it can run.
+//! The engine.
 
 use tauri::State;
-use tektra_core::{EngineState, ModelSummary, models};
+use tektra_core::{EngineState, UnloadReason, Unloaded};
 
 use super::{Reply, report};
 use crate::shell::Shell;
@@ -27,9 +27,9 @@ pub(crate) async fn engine_restart(shell: State<'_, Shell>) -> Reply<()> {
     shell.core().await?.restart_engine().await.map_err(report)
 }
 
-/// Every model of the models folder.
+/// Takes the model out of memory; tells what that gave back.
 #[tauri::command]
 #[specta::specta]
-pub(crate) async fn models_list(shell: State<'_, Shell>) -> Reply<Vec<ModelSummary>> {
-    Ok(models::list(&shell.home))
+pub(crate) async fn engine_unload(shell: State<'_, Shell>) -> Reply<Vec<Unloaded>> {
+    Ok(shell.core().await?.engine().unload(UnloadReason::Asked).await)
 }

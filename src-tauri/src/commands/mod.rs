@@ -3,6 +3,7 @@
 mod chat;
 mod conversations;
 mod engine;
+mod models;
 mod settings;
 mod startup;
 
@@ -32,7 +33,15 @@ pub(crate) fn all() -> tauri_specta::Builder<tauri::Wry> {
         engine::engine_state,
         engine::engine_warm,
         engine::engine_restart,
-        engine::models_list,
+        engine::engine_unload,
+        models::models_list,
+        models::model_details,
+        models::model_fit,
+        models::suggestions,
+        models::downloads_list,
+        models::download_start,
+        models::download_pause,
+        models::download_remove,
         settings::settings_get,
         settings::settings_set,
     ])

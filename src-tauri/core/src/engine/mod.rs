@@ -1,6 +1,7 @@
-//! The engine's supervisor: one process at a time, started on first use, started again after a crash, ended for certain.
+//! The engine's supervisor: one process for each loaded model, started on first use, started again after a crash, ended for certain.
 
 mod process;
+mod room;
 
 use std::{
     collections::HashMap,
@@ -12,12 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tektra_models::Corrections;
 use tektra_protocol::{Failure, GenerateRequest, Reply, Request, Turn, Usage};
-use tokio::sync::{AcquireError, Mutex, OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{AcquireError, Mutex, OwnedSemaphorePermit, broadcast, mpsc, watch};
 
 use crate::{
     Error, Home, Result,
-    event::{EngineState, FinishReason, LoadedModel, Receipt},
+    event::{EngineState, FinishReason, LoadedModel, Receipt, UnloadReason, Unloaded},
     models::Model,
 };
 pub use process::EngineOptions;
@@ -27,6 +29,8 @@ use process::Process;
 const CRASHES_IN_A_ROW: u32 = 3;
 /// How long a stopped answer may take to say what it cost.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
+/// Unloads that a slow listener may lag behind.
+const UNLOAD_BACKLOG: usize = 16;
 
 /// A handle on the engine. Clones share one.
 #[derive(Clone)]
@@ -35,11 +39,14 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     options: EngineOptions,
     home: Home,
-    process: Mutex<Option<Arc<Process>>>,
+    /// The loaded models' processes, the one used last at the end.
+    processes: Mutex<Vec<Arc<Process>>>,
     waiting: AtomicU32,
     crashes: AtomicU32,
     state: watch::Sender<EngineState>,
     load_ms: SyncMutex<HashMap<std::path::PathBuf, u32>>,
+    corrections: SyncMutex<Corrections>,
+    unloads: broadcast::Sender<Unloaded>,
 }
 
 /// What to answer.
@@ -73,11 +80,13 @@ impl Engine {
         Self(Arc::new(Inner {
             options,
             home,
-            process: Mutex::default(),
+            processes: Mutex::default(),
             waiting: AtomicU32::new(0),
             crashes: AtomicU32::new(0),
             state: watch::Sender::new(EngineState::Idle),
             load_ms: SyncMutex::default(),
+            corrections: SyncMutex::default(),
+            unloads: broadcast::Sender::new(UNLOAD_BACKLOG),
         }))
     }
 
@@ -86,9 +95,24 @@ impl Engine {
         self.0.state.subscribe()
     }
 
-    /// Process id of the running engine.
+    /// Models that are taken out of memory from now on.
+    pub fn unloads(&self) -> broadcast::Receiver<Unloaded> {
+        self.0.unloads.subscribe()
+    }
+
+    /// What loads have taught about the memory that models need.
+    pub fn corrections(&self) -> Corrections {
+        self.0.corrections.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins with what earlier processes have learned.
+    pub(crate) fn set_corrections(&self, corrections: Corrections) {
+        *self.0.corrections.lock().unwrap_or_else(PoisonError::into_inner) = corrections;
+    }
+
+    /// Process id of the engine that was used last.
     pub async fn pid(&self) -> Option<u32> {
-        self.0.process.lock().await.as_ref().filter(|process| process.how_ended().is_none()).map(|process| process.pid)
+        self.0.processes.lock().await.last().filter(|process| process.how_ended().is_none()).map(|process| process.pid)
     }
 
     /// Starts the engine and loads `model`, unless that is done. Several callers cause one load.
@@ -96,13 +120,24 @@ impl Engine {
         self.ensure(model).await.map(drop)
     }
 
-    /// Ends the process; the next message starts another.
+    /// Ends the processes at once; the next message starts another.
     pub async fn end(&self) {
-        let process = self.0.process.lock().await.take();
-        if let Some(process) = process {
+        let processes = std::mem::take(&mut *self.0.processes.lock().await);
+        for process in processes {
             process.end().await;
         }
         self.0.state.send_replace(EngineState::Idle);
+    }
+
+    /// Takes every model out of memory, after the answers that are being written; tells what that gave back.
+    pub async fn unload(&self, why: UnloadReason) -> Vec<Unloaded> {
+        let mut processes = self.0.processes.lock().await;
+        let mut unloaded = Vec::new();
+        for process in std::mem::take(&mut *processes) {
+            unloaded.push(self.unload_process(&process, why.clone()).await);
+        }
+        self.0.state.send_replace(EngineState::Idle);
+        unloaded
     }
 
     /// Forgets earlier crashes and starts with `model` anew.
@@ -246,17 +281,14 @@ impl Engine {
 
     /// The process with `model` loaded, and whether it had to be loaded for this.
     async fn ensure(&self, model: &Model) -> Result<(Arc<Process>, bool)> {
-        let mut slot = self.0.process.lock().await;
-        if let Some(process) = slot.as_ref().filter(|process| process.how_ended().is_none() && process.model == *model)
-        {
-            return Ok((process.clone(), false));
+        let mut processes = self.0.processes.lock().await;
+        processes.retain(|process| process.how_ended().is_none());
+        if let Some(index) = processes.iter().position(|process| process.model == *model) {
+            let process = processes.remove(index);
+            processes.push(process.clone());
+            return Ok((process, false));
         }
-        if let Some(other) = slot.clone() {
-            // What it is writing is written to the end; those who wait for a turn come back here and wait for theirs.
-            let _all = other.turns.acquire_many(other.loaded.parallel.max(1)).await;
-            other.end().await;
-            *slot = None;
-        }
+        self.make_room(model, &mut processes).await?;
         self.0.state.send_replace(EngineState::Starting);
         let crashes = self.0.crashes.load(Ordering::Relaxed);
         if crashes > 0 {
@@ -271,7 +303,8 @@ impl Engine {
             Ok(process) => {
                 self.load_times().insert(model.path.clone(), process.loaded.load_ms);
                 let process = Arc::new(process);
-                *slot = Some(process.clone());
+                self.learn(&process);
+                processes.push(process.clone());
                 self.0.state.send_replace(EngineState::Ready { model: loaded(&process) });
                 tokio::spawn(self.clone().watch(process.clone()));
                 Ok((process, true))
@@ -292,9 +325,15 @@ impl Engine {
     fn watch(self, process: Arc<Process>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             let how = process.ended().await;
-            // Ended on request, the slot is empty or holds another.
-            let current = self.0.process.lock().await.clone();
-            if !current.is_some_and(|current| Arc::ptr_eq(&current, &process)) {
+            let was_last = {
+                let mut processes = self.0.processes.lock().await;
+                // Ended on request, it is no longer among them.
+                let Some(index) = processes.iter().position(|current| Arc::ptr_eq(current, &process)) else { return };
+                processes.remove(index);
+                index == processes.len()
+            };
+            if !was_last {
+                tracing::error!(how, model = process.model.name, "an engine that nobody used ended");
                 return;
             }
             let crashes = self.0.crashes.fetch_add(1, Ordering::Relaxed) + 1;
@@ -382,7 +421,7 @@ impl Drop for Waiting {
 }
 
 fn loaded(process: &Process) -> LoadedModel {
-    LoadedModel::new(&process.model, process.loaded.device.clone())
+    LoadedModel::new(&process.model, &process.loaded, process.resident_bytes)
 }
 
 fn ms(since: Instant) -> f64 {

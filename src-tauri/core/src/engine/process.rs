@@ -21,7 +21,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{Error, Home, Result, models::Model};
+use crate::{
+    Error, Home, Result,
+    models::{Model, resident_bytes},
+};
 
 /// A start that takes longer has failed: the executable is mapped from disk and says hello before it loads anything.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
@@ -59,6 +62,8 @@ pub(super) struct Process {
     pub(super) pid: u32,
     pub(super) model: Model,
     pub(super) loaded: Loaded,
+    /// What it held in memory when the model was loaded.
+    pub(super) resident_bytes: Option<u64>,
     /// One permit for each answer that the engine computes side by side.
     pub(super) turns: Arc<Semaphore>,
     requests: mpsc::UnboundedSender<Request>,
@@ -182,7 +187,8 @@ impl Process {
             let _ = ended.send(Some(how));
             lock(&keep_routes).clear();
         });
-        Self { pid, model, turns, loaded, requests, routes, next_id: AtomicU64::new(1), end, kill }
+        let resident_bytes = resident_bytes(pid);
+        Self { pid, model, turns, loaded, resident_bytes, requests, routes, next_id: AtomicU64::new(1), end, kill }
     }
 
     /// Sends a request whose replies come back through the returned channel; the channel closes when the process ends.

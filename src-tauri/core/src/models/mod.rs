@@ -1,35 +1,38 @@
-//! The models on this machine: found in the models folder, judged by their headers before the engine sees them.
+//! The models on this machine: found in Tektra's folder, in folders that the person added and in those of other
+//! programs, judged by their headers before the engine sees them.
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-};
+mod downloads;
+mod fit;
+mod memory;
+mod quantize;
+mod suggest;
+mod summary;
 
-use serde::Serialize;
-use specta::Type;
+use std::path::{Path, PathBuf};
 
-use crate::{Error, ErrorReport, Home, Result};
-use tektra_gguf::{Header, HeaderError};
+use tektra_models::{Facts, Found, InspectError, Problem, Runs, Scan, Source, Surroundings, inspect, places, scan};
 
-/// Folders below the models folder that are searched.
-const DEPTH: usize = 3;
+use crate::{Error, Home, Result, Settings};
 
-/// Architectures that mistral.rs 0.8.1 runs from GGUF on a CPU (`GGUFArchitecture` in its sources; it panics on others, and
-/// on `qwen3moe` without a GPU).
-const ARCHITECTURES: [&str; 7] = ["llama", "mistral3", "phi2", "phi3", "starcoder2", "qwen2", "qwen3"];
+pub use downloads::{Download, DownloadState, Downloads, Wanted, download};
+pub use fit::{FitReport, FitSummary};
+pub use memory::Memory;
+pub(crate) use memory::resident_bytes;
+pub use quantize::quantize;
+pub use suggest::{Best, Suggestion, Suggestions};
+pub use summary::{ModelDetails, ModelSummary, Origin, PartSummary, RunsOn};
 
-/// Metadata without which mistral.rs panics or refuses, each below the architecture's prefix.
-const NEEDED: [&str; 5] =
-    ["attention.head_count", "attention.head_count_kv", "block_count", "embedding_length", "context_length"];
+/// Set to `0`, it leaves other programs' models alone, whatever the settings say.
+const OTHER_PROGRAMS: &str = "TEKTRA_OTHER_PROGRAMS";
 
 /// A model that can be loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Model {
-    /// The file's name without its ending.
+    /// Its name in the library, or its file's name without its ending.
     pub name: String,
-    /// The file.
+    /// Its file, or the first of its files.
     pub path: PathBuf,
-    /// Size of the file.
+    /// Size of its files.
     pub size_bytes: u64,
     /// As the file names it: `llama`.
     pub architecture: String,
@@ -37,25 +40,8 @@ pub struct Model {
     pub quantization: String,
     /// The longest context in tokens that the model was trained for.
     pub context_length: u32,
-}
-
-/// A model of the list, usable or not.
-#[derive(Clone, Debug, Serialize, Type)]
-pub struct ModelSummary {
-    /// The file's name without its ending.
-    pub name: String,
-    /// The file.
-    pub path: String,
-    /// Size of the file in MiB, rounded up.
-    pub size_mib: u32,
-    /// As the file names it; empty when it cannot be read.
-    pub architecture: String,
-    /// The type that holds most of the weights; empty when it cannot be read.
-    pub quantization: String,
-    /// The longest context in tokens; 0 when it cannot be read.
-    pub context_length: u32,
-    /// Why it cannot be used.
-    pub problem: Option<ErrorReport>,
+    /// Everything that its header says.
+    pub facts: Facts,
 }
 
 impl Model {
@@ -64,52 +50,36 @@ impl Model {
     /// # Errors
     /// [`Error::ModelNotFound`] or [`Error::ModelUnusable`].
     pub fn open(path: &Path) -> Result<Self> {
-        let name =
-            path.file_stem().map_or_else(|| path.display().to_string(), |stem| stem.to_string_lossy().into_owned());
-        let unusable =
-            |reason: String, hint: &str| Error::ModelUnusable { name: name.clone(), reason, hint: hint.into() };
-        let unreadable = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
+        let facts = inspect(path).map_err(|error| match error {
+            InspectError::NotFound(path) => {
                 Error::ModelNotFound { name: path.display().to_string(), known: Vec::new() }
             }
-            _ => unusable(format!("the file cannot be read ({error})."), "Check its permissions."),
-        };
-        let file = File::open(path).map_err(unreadable)?;
-        let attributes = file.metadata().map_err(unreadable)?;
-        if !attributes.is_file() {
-            return Err(unusable("it is not a file.".into(), "Give the path of a GGUF file."));
-        }
-        let size_bytes = attributes.len();
-        if size_bytes == 0 {
-            return Err(unusable("the file is empty.".into(), "Download it again."));
-        }
-        // SAFETY: the map is only read, and every read is bounds-checked. A program that shortens the file meanwhile
-        // would end this process, as with any mapped model; the header is read in one go to keep that window short.
-        #[allow(unsafe_code)]
-        let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(unreadable)?;
-        let header = Header::read(&bytes).map_err(|error| {
-            let hint = match error {
-                HeaderError::Magic => "Choose a file that was published as GGUF.",
-                _ => "Download it again.",
-            };
-            unusable(format!("the file {error}."), hint)
+            InspectError::Unusable { name, problem } => unusable(name, problem),
         })?;
-        if header.expected_bytes > size_bytes {
-            return Err(unusable(
-                format!("the file is cut short: {size_bytes} of {} bytes are there.", header.expected_bytes),
-                "Download it again.",
-            ));
+        Self::usable(facts.name.clone(), path, facts)
+    }
+
+    fn usable(name: String, path: &Path, facts: Facts) -> Result<Self> {
+        match &facts.runs {
+            Runs::No(problem) => return Err(unusable(name, problem.clone())),
+            Runs::Convert => return Err(unusable(name, convertible(path))),
+            Runs::TektraCpu | Runs::MistralRs => {}
         }
-        judge(&header).map_err(|(reason, hint)| unusable(reason, hint))?;
-        let architecture = header.text("general.architecture").unwrap_or_default().to_ascii_lowercase();
-        let context_length = header.number(&format!("{architecture}.context_length")).unwrap_or_default() as u32;
+        let first = facts.files.first().map_or(path, PathBuf::as_path);
+        let path = std::path::absolute(first).map_err(|error| {
+            unusable(
+                name.clone(),
+                Problem { reason: format!("its path cannot be used ({error})."), hint: String::new() },
+            )
+        })?;
         Ok(Self {
-            path: std::path::absolute(path).map_err(unreadable)?,
-            size_bytes,
-            quantization: header.quantization().unwrap_or("unknown").into(),
-            context_length,
-            architecture,
             name,
+            path,
+            size_bytes: facts.size_bytes,
+            architecture: facts.architecture.clone(),
+            quantization: facts.quantization.clone(),
+            context_length: facts.context_length,
+            facts,
         })
     }
 
@@ -117,124 +87,119 @@ impl Model {
     pub fn size_mib(&self) -> u32 {
         mib(self.size_bytes)
     }
+}
 
-    fn summary(path: &Path) -> ModelSummary {
-        let size_bytes = path.metadata().map_or(0, |attributes| attributes.len());
-        let (model, problem) = match Self::open(path) {
-            Ok(model) => (Some(model), None),
-            Err(error) => (None, Some(error.report())),
-        };
-        ModelSummary {
-            name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-            path: path.display().to_string(),
-            size_mib: mib(size_bytes),
-            architecture: model.as_ref().map_or_else(String::new, |model| model.architecture.clone()),
-            quantization: model.as_ref().map_or_else(String::new, |model| model.quantization.clone()),
-            context_length: model.as_ref().map_or(0, |model| model.context_length),
-            problem,
+fn unusable(name: String, Problem { reason, hint }: Problem) -> Error {
+    Error::ModelUnusable { name, reason, hint }
+}
+
+fn convertible(path: &Path) -> Problem {
+    Problem {
+        reason: "it is a folder of safetensors, which has to be made into a GGUF file first.".into(),
+        hint: format!("`tektra-cli models quantize \"{}\" --type int4` does that.", path.display()),
+    }
+}
+
+/// Bytes in MiB, rounded up.
+pub(crate) fn mib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024 * 1024)).unwrap_or(u32::MAX)
+}
+
+/// Where models are looked for.
+#[derive(Clone, Debug)]
+pub struct Library {
+    home: Home,
+    added: Vec<PathBuf>,
+    other_programs: bool,
+}
+
+impl Library {
+    /// Tektra's own folder, the folders of the settings, and other programs' where the settings allow that.
+    pub fn new(home: &Home, settings: &Settings) -> Self {
+        let allowed = std::env::var_os(OTHER_PROGRAMS).is_none_or(|value| value != "0");
+        Self {
+            home: home.clone(),
+            added: settings.model_folders.iter().map(PathBuf::from).collect(),
+            other_programs: settings.other_programs && allowed,
         }
     }
-}
 
-fn mib(bytes: u64) -> u32 {
-    bytes.div_ceil(1024 * 1024) as u32
-}
+    /// Tektra's own folder alone.
+    pub fn own(home: &Home) -> Self {
+        Self { home: home.clone(), added: Vec::new(), other_programs: false }
+    }
 
-/// Whether the engine can run what the header describes: the reason and what to do where not.
-fn judge(header: &Header) -> Result<(), (String, &'static str)> {
-    const OTHER: &str = "Choose another model.";
-    let architecture = header.text("general.architecture").unwrap_or_default().to_ascii_lowercase();
-    if architecture.is_empty() {
-        return Err(("its header names no architecture.".into(), OTHER));
+    /// Looks for models now: every model by name, and what could not be looked at. Reads files.
+    pub fn scan(&self) -> Scan {
+        let mut all = places(&Surroundings::of_process(), &self.home.models(), &self.added);
+        all.retain(|place| self.other_programs || matches!(place.source, Source::Tektra | Source::Added));
+        scan(&all)
     }
-    if !ARCHITECTURES.contains(&architecture.as_str()) {
-        return Err((
-            format!(
-                "its architecture \"{architecture}\" is not one that the engine runs ({}).",
-                ARCHITECTURES.join(", ")
-            ),
-            OTHER,
-        ));
-    }
-    if header.number("split.count").is_some_and(|parts| parts > 1.0) {
-        return Err(("it is one part of a split model.".into(), "Choose a model in a single file."));
-    }
-    if let Some(kind) = header.unknown_type() {
-        return Err((
-            format!("its weights are of a type that the engine does not read (ggml type {kind})."),
-            "Choose another quantization of it: Q4_K_M is a good one.",
-        ));
-    }
-    let missing = NEEDED.iter().map(|key| format!("{architecture}.{key}")).find(|key| header.number(key).is_none());
-    if let Some(key) = missing {
-        return Err((format!("its header lacks \"{key}\"."), OTHER));
-    }
-    match header.text("tokenizer.ggml.model") {
-        Some("gpt2" | "llama" | "replit") => {}
-        Some(other) => return Err((format!("its tokenizer \"{other}\" is not one that the engine knows."), OTHER)),
-        None => return Err(("it has no tokenizer.".into(), OTHER)),
-    }
-    if header.number("tokenizer.ggml.eos_token_id").is_none() {
-        return Err(("its tokenizer names no end token.".into(), OTHER));
-    }
-    if header.text("tokenizer.chat_template").is_none() {
-        return Err((
-            "it has no chat template, so it was not made to converse.".into(),
-            "Choose an \"instruct\" or \"chat\" model.",
-        ));
-    }
-    Ok(())
-}
 
-/// Every GGUF file of the models folder, by name.
-pub fn list(home: &Home) -> Vec<ModelSummary> {
-    files(home).iter().map(|path| Model::summary(path)).collect()
-}
+    /// Every model, usable or not, by name.
+    pub fn list(&self) -> Vec<ModelSummary> {
+        self.scan().models.iter().map(ModelSummary::new).collect()
+    }
 
-/// The model called `wanted` (a name or a path), or the first usable one.
-///
-/// # Errors
-/// [`Error::NoModel`], [`Error::ModelNotFound`] or [`Error::ModelUnusable`].
-pub fn find(home: &Home, wanted: Option<&str>) -> Result<Model> {
-    let files = files(home);
-    let Some(wanted) = wanted else {
-        // With nothing usable, the first file's problem is the most useful answer.
-        let mut problem = Error::NoModel { folder: home.models() };
-        for (index, path) in files.iter().enumerate() {
-            match Model::open(path) {
-                Ok(model) => return Ok(model),
-                Err(error) if index == 0 => problem = error,
-                Err(_) => {}
+    /// What is known of the model called `wanted` (a name or a path), usable or not.
+    ///
+    /// # Errors
+    /// [`Error::ModelNotFound`] or [`Error::ModelUnusable`] when nothing can be read of it.
+    pub fn details(&self, wanted: &str) -> Result<ModelDetails> {
+        let found = self.scan().models.into_iter().find(|found| is_named(found, wanted));
+        let (name, path, source, facts) = match found {
+            Some(Found { name, path, source, facts: Some(facts), .. }) => (name, path, Some(source), facts),
+            Some(Found { name, problem, .. }) => return Err(unusable(name, problem.unwrap_or_else(unexplained))),
+            None if Path::new(wanted).exists() => {
+                let facts = inspect(Path::new(wanted)).map_err(|error| unusable(wanted.into(), error.problem()))?;
+                (facts.name.clone(), wanted.into(), None, facts)
             }
-        }
-        return Err(problem);
-    };
-    let named = |path: &&PathBuf| path.file_stem().is_some_and(|stem| stem.eq_ignore_ascii_case(wanted));
-    if let Some(path) = files.iter().find(named) {
-        return Model::open(path);
+            None => return Err(self.not_found(wanted)),
+        };
+        Ok(ModelDetails::new(name, &path, source, &facts))
     }
-    let path = Path::new(wanted);
-    if path.exists() {
-        return Model::open(path);
-    }
-    let known = files.iter().filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect();
-    Err(Error::ModelNotFound { name: wanted.into(), known })
-}
 
-fn files(home: &Home) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    collect(&home.models(), DEPTH, &mut found);
-    found.sort_by_key(|path| path.file_stem().map(|stem| stem.to_ascii_lowercase()));
-    found
-}
-
-fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() && depth > 0 {
-            collect(&path, depth - 1, found);
-        } else if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf")) {
-            found.push(path);
+    /// The model called `wanted` (a name or a path), or the first usable one, Tektra's own before those of others.
+    ///
+    /// # Errors
+    /// [`Error::NoModel`], [`Error::ModelNotFound`] or [`Error::ModelUnusable`].
+    pub fn find(&self, wanted: Option<&str>) -> Result<Model> {
+        let Some(wanted) = wanted else { return self.first() };
+        match self.scan().models.into_iter().find(|found| is_named(found, wanted)) {
+            Some(found) => load(found),
+            None if Path::new(wanted).exists() => Model::open(Path::new(wanted)),
+            None => Err(self.not_found(wanted)),
         }
     }
+
+    fn first(&self) -> Result<Model> {
+        let mut models = self.scan().models;
+        models.sort_by_key(|found| (found.source, !found.is_usable()));
+        let usable = models.iter().position(Found::is_usable).unwrap_or_default();
+        if models.is_empty() {
+            return Err(Error::NoModel { folder: self.home.models() });
+        }
+        // With nothing usable, the first file's problem is the most useful answer.
+        load(models.swap_remove(usable))
+    }
+
+    fn not_found(&self, wanted: &str) -> Error {
+        let known = self.scan().models.into_iter().map(|found| found.name).collect();
+        Error::ModelNotFound { name: wanted.into(), known }
+    }
+}
+
+fn is_named(found: &Found, wanted: &str) -> bool {
+    found.name.eq_ignore_ascii_case(wanted)
+}
+
+fn load(found: Found) -> Result<Model> {
+    match found.facts {
+        Some(facts) => Model::usable(found.name, &found.path, facts),
+        None => Err(unusable(found.name, found.problem.unwrap_or_else(unexplained))),
+    }
+}
+
+fn unexplained() -> Problem {
+    Problem { reason: "its file cannot be read.".into(), hint: "Download it again.".into() }
 }

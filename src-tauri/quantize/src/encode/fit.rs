@@ -1,0 +1,224 @@
+//! The least squares behind every encoder: the scale, and the offset where the format has one, with which codes of few
+//! bits come nearest to the values.
+
+use tektra_kernels::{f16_to_f32, f32_to_f16};
+
+use super::LARGEST_HALF;
+
+/// Blocks below this are zeros: no half is small enough to scale them, and their squares vanish.
+const TINY: f32 = 1e-9;
+
+/// Rounds of rounding to the best scale and scaling to the rounded codes; they settle after one or two.
+const ROUNDS: usize = 4;
+
+/// Where the codes are alike but for this, the sums' own errors would decide between scale and offset.
+const SINGULAR: f32 = 1e-4;
+
+/// Sums are kept in this many parts, so that they are computed side by side.
+const LANES: usize = 8;
+
+/// The nearest whole number, ties to even, of anything under 2^22: the sum has no bits left for a fraction.
+#[inline(always)]
+pub(super) fn nearest(value: f32) -> f32 {
+    const NO_FRACTION: f32 = 12_582_912.0;
+    (value + NO_FRACTION) - NO_FRACTION
+}
+
+/// The code nearest to `value` of those from `low` to `high`; `inverse` is one over the scale.
+#[inline(always)]
+pub(super) fn code(value: f32, inverse: f32, low: f32, high: f32) -> f32 {
+    nearest((value * inverse).clamp(low, high))
+}
+
+/// One over the scale; of a scale of zero, whose codes don't matter, zero.
+#[inline(always)]
+pub(super) fn inverse(scale: f32) -> f32 {
+    if scale == 0.0 { 0.0 } else { 1.0 / scale }
+}
+
+/// A number as the half that is stored, and as what is read from it.
+pub(super) fn half(value: f32) -> ([u8; 2], f32) {
+    let bits = f32_to_f16(value.clamp(-LARGEST_HALF, LARGEST_HALF));
+    (bits.to_le_bytes(), f16_to_f32(bits))
+}
+
+/// How much the error of each element counts. Larger weights count more even where nothing is known of their inputs:
+/// they carry most of what passes through a matrix.
+pub(super) fn weigh<const N: usize>(values: &[f32; N], importance: Option<&[f32]>, weights: &mut [f32; N]) {
+    let square = values.iter().map(|value| value * value).sum::<f32>() / N as f32;
+    match importance {
+        None => {
+            let mean = square.sqrt();
+            weights.iter_mut().zip(values).for_each(|(weight, value)| *weight = mean + value.abs());
+        }
+        Some(importance) => {
+            for ((weight, value), importance) in weights.iter_mut().zip(values).zip(importance) {
+                *weight = importance * (square + value * value).sqrt();
+            }
+        }
+    }
+}
+
+/// The scale with which `values` are nearest to `scale * code`, codes from `low` (negative) to `high`.
+///
+/// Its sign is that with which the value furthest from zero gets the code furthest from zero.
+pub(super) fn symmetric(values: &[f32], weights: &[f32], low: f32, high: f32) -> f32 {
+    let extreme = values.iter().copied().fold(
+        0.0,
+        |extreme: f32, value| {
+            if value.abs() > extreme.abs() { value } else { extreme }
+        },
+    );
+    if extreme.abs() < TINY {
+        return 0.0;
+    }
+    let (mut best, mut gain) = (extreme / low, 0.0);
+    // What a scale gains over no scale at all is `xq² / qq`, where the scale is `xq / qq`.
+    let mut attempt = |inverse: f32| {
+        let (xq, qq) = symmetric_sums(values, weights, inverse, low, high);
+        let better = qq > 0.0 && xq * xq > gain * qq;
+        if better {
+            (best, gain) = (xq / qq, xq * xq / qq);
+        }
+        (better, best)
+    };
+    for step in -9_i16..=9 {
+        attempt((low + 0.1 * f32::from(step)) / extreme);
+    }
+    let mut scale = attempt(low / extreme).1;
+    for _ in 0..ROUNDS {
+        let (better, now) = attempt(inverse(scale));
+        scale = now;
+        if !better {
+            break;
+        }
+    }
+    scale
+}
+
+#[inline]
+fn symmetric_sums(values: &[f32], weights: &[f32], inverse: f32, low: f32, high: f32) -> (f32, f32) {
+    let (mut xq, mut qq) = ([0.0; LANES], [0.0; LANES]);
+    for (values, weights) in values.as_chunks::<LANES>().0.iter().zip(weights.as_chunks::<LANES>().0) {
+        for lane in 0..LANES {
+            let code = code(values[lane], inverse, low, high);
+            let weighted = weights[lane] * code;
+            xq[lane] += weighted * values[lane];
+            qq[lane] += weighted * code;
+        }
+    }
+    (xq.iter().sum(), qq.iter().sum())
+}
+
+/// The scale and offset with which `values` are nearest to `scale * code + offset`, codes from 0 to `high`. With
+/// `below_zero` the offset is not above zero.
+pub(super) fn affine(values: &[f32], weights: &[f32], high: f32, below_zero: bool) -> (f32, f32) {
+    let mut least = values.iter().copied().fold(f32::INFINITY, f32::min);
+    let most = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if below_zero {
+        least = least.min(0.0);
+    }
+    if most - least < TINY {
+        return (0.0, least);
+    }
+    let constant = Constant::of(values, weights, least);
+    let mut best = Affine { scale: (most - least) / high, shift: 0.0, error: f32::INFINITY };
+    let mut attempt = |inverse: f32, shift: f32| {
+        let fitted = constant.fit(values, weights, inverse, shift, high, below_zero);
+        let better = fitted.scale > 0.0 && fitted.error < best.error;
+        if better {
+            best = fitted;
+        }
+        (better, best)
+    };
+    for step in 0_i16..=20 {
+        attempt((high - 1.0 + 0.1 * f32::from(step)) / (most - least), 0.0);
+    }
+    let mut fitted = attempt(high / (most - least), 0.0).1;
+    for _ in 0..ROUNDS {
+        let (better, now) = attempt(inverse(fitted.scale), fitted.shift);
+        fitted = now;
+        if !better {
+            break;
+        }
+    }
+    (fitted.scale, least + fitted.shift)
+}
+
+#[derive(Clone, Copy)]
+struct Affine {
+    scale: f32,
+    /// The offset, counted from the least value.
+    shift: f32,
+    error: f32,
+}
+
+/// The sums that don't depend on the codes; `y` is a value counted from the least one, which keeps the sums exact where
+/// the values lie far from zero.
+struct Constant {
+    least: f32,
+    w: f32,
+    y: f32,
+    yy: f32,
+}
+
+impl Constant {
+    fn of(values: &[f32], weights: &[f32], least: f32) -> Self {
+        let (mut w, mut wy, mut wyy) = (0.0, 0.0, 0.0);
+        for (value, weight) in values.iter().zip(weights) {
+            let y = value - least;
+            w += weight;
+            wy += weight * y;
+            wyy += weight * y * y;
+        }
+        Self { least, w, y: wy, yy: wyy }
+    }
+
+    /// Rounds with the given scale and shift, and finds those that fit the codes best.
+    #[inline]
+    fn fit(&self, values: &[f32], weights: &[f32], inverse: f32, shift: f32, high: f32, below_zero: bool) -> Affine {
+        let (mut q, mut qq, mut yq) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        for (values, weights) in values.as_chunks::<LANES>().0.iter().zip(weights.as_chunks::<LANES>().0) {
+            for lane in 0..LANES {
+                let y = values[lane] - self.least;
+                let code = code(y - shift, inverse, 0.0, high);
+                let weighted = weights[lane] * code;
+                q[lane] += weighted;
+                qq[lane] += weighted * code;
+                yq[lane] += weighted * y;
+            }
+        }
+        let (q, qq, yq) = (q.iter().sum::<f32>(), qq.iter().sum::<f32>(), yq.iter().sum::<f32>());
+        let determinant = self.w * qq - q * q;
+        let (mut scale, mut shift) = if determinant > SINGULAR * self.w * qq {
+            ((self.w * yq - self.y * q) / determinant, (qq * self.y - q * yq) / determinant)
+        } else {
+            (yq / qq, 0.0)
+        };
+        if below_zero && self.least + shift > 0.0 {
+            shift = -self.least;
+            scale = (yq - shift * q) / qq;
+        }
+        let error = self.yy
+            + scale * scale * qq
+            + shift * shift * self.w
+            + 2.0 * (scale * shift * q - scale * yq - shift * self.y);
+        // Codes that are all zero give no number, which is not less than any error.
+        Affine { scale, shift, error }
+    }
+}
+
+/// The weighted error of `scale * code + offset`, codes from `low` to `high`, each the nearest.
+#[inline]
+pub(super) fn error(values: &[f32], weights: &[f32], scale: f32, offset: f32, low: f32, high: f32) -> f32 {
+    let inverse = inverse(scale);
+    let mut error = [0.0; LANES];
+    for (values, weights) in values.as_chunks::<LANES>().0.iter().zip(weights.as_chunks::<LANES>().0) {
+        for lane in 0..LANES {
+            let code = code(values[lane] - offset, inverse, low, high);
+            let off = scale * code + offset - values[lane];
+            error[lane] += weights[lane] * off * off;
+        }
+    }
+    error.iter().sum()
+}

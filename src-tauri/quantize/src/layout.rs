@@ -1,0 +1,76 @@
+//! Where everything lies in a GGUF file.
+
+use tektra_kernels::Format;
+
+use crate::{
+    format::ggml_number,
+    metadata::{Metadata, put_text},
+};
+
+/// Each tensor begins at a multiple of this.
+pub(crate) const ALIGNMENT: usize = 32;
+
+/// A tensor to write.
+pub(crate) struct Tensor<'a> {
+    pub(crate) name: String,
+    /// The innermost first.
+    pub(crate) dimensions: Vec<u64>,
+    pub(crate) format: Format,
+    pub(crate) source: Source<'a>,
+}
+
+/// Writes row `index` of a tensor as `f32`.
+pub(crate) type ReadRow<'a> = Box<dyn Fn(usize, &mut [f32]) + Send + Sync + 'a>;
+
+/// Where a tensor's data comes from.
+pub(crate) enum Source<'a> {
+    /// As it is in another file.
+    Bytes(&'a [u8]),
+    /// From numbers.
+    Rows(ReadRow<'a>),
+}
+
+impl Tensor<'_> {
+    pub(crate) fn columns(&self) -> usize {
+        self.dimensions.first().map_or(1, |&columns| columns as usize)
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.dimensions.iter().skip(1).product::<u64>() as usize
+    }
+
+    /// Bytes of one row. The plan made sure that it is made of whole blocks.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.format.row_bytes(self.columns()).unwrap_or_default()
+    }
+
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.row_bytes() * self.rows()
+    }
+}
+
+/// The header, up to where the first tensor's data begins.
+pub(crate) fn header(metadata: &Metadata, tensors: &[Tensor<'_>]) -> Vec<u8> {
+    let mut bytes = b"GGUF".to_vec();
+    bytes.extend(3_u32.to_le_bytes());
+    bytes.extend((tensors.len() as u64).to_le_bytes());
+    bytes.extend(metadata.count.to_le_bytes());
+    bytes.extend(&metadata.bytes);
+    let mut offset = 0_u64;
+    for tensor in tensors {
+        put_text(&mut bytes, &tensor.name);
+        bytes.extend((tensor.dimensions.len() as u32).to_le_bytes());
+        bytes.extend(tensor.dimensions.iter().flat_map(|size| size.to_le_bytes()));
+        bytes.extend(ggml_number(tensor.format).to_le_bytes());
+        bytes.extend(offset.to_le_bytes());
+        offset += tensor.len_bytes().next_multiple_of(ALIGNMENT) as u64;
+    }
+    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+    bytes
+}
+
+/// Bytes of the file with a header of `header_bytes`.
+pub(crate) fn file_bytes(header_bytes: usize, tensors: &[Tensor<'_>]) -> u64 {
+    let data: usize = tensors.iter().map(|tensor| tensor.len_bytes().next_multiple_of(ALIGNMENT)).sum();
+    (header_bytes + data) as u64
+}
