@@ -56,7 +56,9 @@ mod tests {
 
     #[test]
     fn other_names_stand_alone() {
-        for name in ["a.gguf", "a-1-of-3.gguf", "a-00004-of-00003.gguf", "-00001-of-00001.gguf", "a-00000-of-00002.gguf"] {
+        for name in
+            ["a.gguf", "a-1-of-3.gguf", "a-00004-of-00003.gguf", "-00001-of-00001.gguf", "a-00000-of-00002.gguf"]
+        {
             assert_eq!(parts(Path::new(name)), [Path::new(name)], "{name}");
         }
     }

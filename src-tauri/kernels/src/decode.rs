@@ -15,14 +15,7 @@ pub(crate) struct Block {
 
 impl Block {
     pub(crate) fn new() -> Self {
-        Self {
-            codes: [0; 256],
-            scale: [0.0; 16],
-            offset: [0.0; 16],
-            zero: 0,
-            factors: [[0; 16]; 2],
-            units: [0.0; 2],
-        }
+        Self { codes: [0; 256], scale: [0.0; 16], offset: [0.0; 16], zero: 0, factors: [[0; 16]; 2], units: [0.0; 2] }
     }
 
     /// Takes apart one block of a quantized format.

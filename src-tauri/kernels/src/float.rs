@@ -1,8 +1,7 @@
 //! Products with weights that are plain floats.
 
 use crate::{
-    Activations, Format, Packed,
-    packed,
+    Activations, Format, Packed, packed,
     simd::{LANES, Simd, at_every_level},
 };
 
@@ -77,7 +76,8 @@ unsafe fn tile<S: Simd, const R: usize, const A: usize>(
             for a in 0..A {
                 let mut sum = S::sum(sums[row][a]);
                 for column in whole..columns {
-                    sum += element(matrix.format, rest.add(row * (columns - whole) * bytes), column - whole) * *values[a].add(column);
+                    sum += element(matrix.format, rest.add(row * (columns - whole) * bytes), column - whole)
+                        * *values[a].add(column);
                 }
                 *out.0.add((at + a) * matrix.rows + first + row) = sum;
             }

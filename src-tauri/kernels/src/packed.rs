@@ -36,7 +36,11 @@ impl Packed {
         pool.for_each(&mut groups, |(group, out)| {
             for lane in 0..LANES.min(matrix.rows - *group * LANES) {
                 let row = matrix.row(*group * LANES + lane);
-                if matrix.format.is_float() { place_floats(matrix.format, row, lane, out) } else { place_blocks(matrix.format, row, lane, out) }
+                if matrix.format.is_float() {
+                    place_floats(matrix.format, row, lane, out)
+                } else {
+                    place_blocks(matrix.format, row, lane, out)
+                }
             }
         });
         Ok(Self { format: matrix.format, rows: matrix.rows, columns: matrix.columns, bytes })
@@ -61,7 +65,8 @@ impl Packed {
         let lane = row % LANES;
         let (halves, words) = split(self.format, out);
         let (packed_halves, packed_words) = block.split_at(halves.len() * LANES);
-        for (half, eight) in halves.as_chunks_mut::<2>().0.iter_mut().zip(packed_halves.as_chunks::<{ 2 * LANES }>().0) {
+        for (half, eight) in halves.as_chunks_mut::<2>().0.iter_mut().zip(packed_halves.as_chunks::<{ 2 * LANES }>().0)
+        {
             half.copy_from_slice(&eight[2 * lane..][..2]);
         }
         for (word, eight) in words.as_chunks_mut::<4>().0.iter_mut().zip(packed_words.as_chunks::<{ 4 * LANES }>().0) {

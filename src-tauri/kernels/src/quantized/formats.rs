@@ -52,7 +52,8 @@ impl Scales {
         unsafe {
             let bytes = if GROUP.is_multiple_of(2) { 0x0180_0080_u32 } else { 0x0380_0280 };
             let each = _mm256_set1_epi32(bytes as i32);
-            let in_row = _mm256_setr_epi32(0, 0x0400_0400, 0x0800_0800, 0x0c00_0c00, 0, 0x0400_0400, 0x0800_0800, 0x0c00_0c00);
+            let in_row =
+                _mm256_setr_epi32(0, 0x0400_0400, 0x0800_0800, 0x0c00_0c00, 0, 0x0400_0400, 0x0800_0800, 0x0c00_0c00);
             let places = _mm256_or_si256(each, in_row);
             let upper = [_mm256_shuffle_epi8(factors[0], places), _mm256_shuffle_epi8(factors[1], places)];
             let factors = if signed {

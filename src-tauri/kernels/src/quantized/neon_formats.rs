@@ -60,11 +60,7 @@ impl Scales {
 
     /// `factors`: of four halves each, a byte each, of which group `GROUP` has the first or the last two.
     #[inline(always)]
-    unsafe fn of_halves<const GROUP: usize>(
-        units: [float32x4_t; 2],
-        factors: [uint8x16_t; 2],
-        signed: bool,
-    ) -> Self {
+    unsafe fn of_halves<const GROUP: usize>(units: [float32x4_t; 2], factors: [uint8x16_t; 2], signed: bool) -> Self {
         unsafe {
             let first = 16 * (GROUP % 2);
             Self {
@@ -83,7 +79,11 @@ impl Scales {
 unsafe fn byte(words: uint8x16_t, shift: usize, signed: bool) -> int32x4_t {
     unsafe {
         let top = vshlq_s32(vreinterpretq_s32_u8(words), vdupq_n_s32(24 - shift as i32));
-        if signed { vshrq_n_s32::<24>(top) } else { vreinterpretq_s32_u32(vshrq_n_u32::<24>(vreinterpretq_u32_s32(top))) }
+        if signed {
+            vshrq_n_s32::<24>(top)
+        } else {
+            vreinterpretq_s32_u32(vshrq_n_u32::<24>(vreinterpretq_u32_s32(top)))
+        }
     }
 }
 

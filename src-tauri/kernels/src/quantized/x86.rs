@@ -73,7 +73,13 @@ unsafe impl Dot for Multiply {
 /// Adds one group's share to the sums of eight rows, of which `one` and `two` are the products of the group's halves.
 /// The only place that fixes the order of the additions.
 #[inline(always)]
-unsafe fn accumulate<B: Blocks>(sum: __m256, [one, two]: [__m256i; 2], scales: &Scales, from: &From, group: usize) -> __m256 {
+unsafe fn accumulate<B: Blocks>(
+    sum: __m256,
+    [one, two]: [__m256i; 2],
+    scales: &Scales,
+    from: &From,
+    group: usize,
+) -> __m256 {
     unsafe {
         let activation_scale = _mm256_set1_ps(*from.scales.add(group));
         let scale = _mm256_mul_ps(scales.units[0], activation_scale);
