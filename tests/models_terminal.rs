@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -192,4 +192,27 @@ fn quantize_refuses_what_would_only_lose_and_names_what_it_wrote() {
     assert_eq!(quantize("int3").status.code(), Some(2));
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0, "nothing is left behind");
     assert_eq!(models(&folder, &["quantize", "/nowhere", "--type", "int4"]).status.code(), Some(3));
+}
+
+#[test]
+fn profiles_name_model_memory_and_speed_and_prefer_what_was_measured() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.home().models()).unwrap();
+    std::os::unix::fs::symlink(starter_model(), folder.home().models().join("starter.gguf")).unwrap();
+    let profiles = || json(&models(&folder, &["profiles", "--json"]));
+    let before = profiles();
+    let goals: Vec<_> = before.as_array().unwrap().iter().map(|profile| profile["goal"].as_str().unwrap()).collect();
+    assert_eq!(goals, ["fast", "balanced", "quality"]);
+    assert_eq!((&before[0]["model"], &before[0]["measured"]), (&"starter".into(), &false.into()));
+    assert!(before[0]["need"]["total_bytes"].as_u64().unwrap() > 0);
+    let mut chat =
+        terminal(&folder, "tektra-engine").args(["chat", "--max-tokens", "32"]).stdin(Stdio::piped()).spawn().unwrap();
+    chat.stdin
+        .take()
+        .unwrap()
+        .write_all(b"Write a long story about a ship and its captain on the way to the north.\n")
+        .unwrap();
+    assert!(chat.wait().unwrap().success());
+    let after = profiles();
+    assert_eq!(after[0]["measured"], true, "an answer was measured: {after}");
 }

@@ -11,7 +11,13 @@ import {
   type Theme,
   row,
 } from "./harness";
-import { brokenTalk, longTalk } from "./showpieces";
+import {
+  brokenTalk,
+  catalogue,
+  longTalk,
+  manyModels,
+  someDownloads,
+} from "./showpieces";
 import { shelf } from "./stories";
 
 /** What axe-core finds serious, as "rule: where". */
@@ -70,6 +76,38 @@ test.each<Theme>(["light", "dark"])("nothing serious in %s", async (theme) => {
   await see(page.getByRole("dialog", { name: "Keys" }));
   expect(await violations(page)).toEqual([]);
 });
+
+test.each<Theme>(["light", "dark"])(
+  "nothing serious among the models in %s",
+  async (theme) => {
+    const page = await open(
+      {
+        models: manyModels,
+        suggestions: catalogue,
+        downloads: someDownloads,
+        freeMib: 900,
+      },
+      { theme },
+    );
+    await see(field(page));
+    await page.keyboard.press("Control+2");
+    await see(page.getByText("predicted"));
+    expect(await violations(page)).toEqual([]);
+    await page.locator('[data-model="Qwen3-4B-Instruct"]').click();
+    await see(page.getByText("Does not fit"));
+    await see(page.getByText("apache-2.0"));
+    expect(await violations(page)).toEqual([]);
+    await page.locator('[data-model="Mystery-7B"]').click();
+    await see(page.getByText("Download it again."));
+    expect(await violations(page)).toEqual([]);
+    await page.keyboard.press("Control+Shift+u");
+    await see(page.getByText("Unloaded SmolLM2-135M"));
+    expect(await violations(page)).toEqual([]);
+    await page.keyboard.press("Control+d");
+    await see(page.getByRole("heading", { name: "Catalogue" }));
+    expect(await violations(page)).toEqual([]);
+  },
+);
 
 test("an answer is announced sentence by sentence", async () => {
   const page = await open({

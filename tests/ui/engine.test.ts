@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { gguf } from "./fake/models";
 import { answers, calls, field, miss, open, see, send, until } from "./harness";
 import { talk } from "./stories";
 
@@ -84,15 +85,7 @@ test("the strip tells the speed while an answer streams, and of the last one aft
 });
 
 test("the menu of models sets the model and greys what cannot be used", async () => {
-  const usable = (name: string) => ({
-    name,
-    path: `/models/${name}.gguf`,
-    size_mib: 94,
-    architecture: "llama",
-    quantization: "Q4_K_M",
-    context_length: 8192,
-    problem: null,
-  });
+  const usable = (name: string) => gguf(name, 94);
   const broken = {
     ...usable("Broken-7B"),
     problem: {
@@ -125,17 +118,10 @@ test("without a model it says where one belongs, and looks again", async () => {
   await see(page.getByText("/home/ada/.local/share/tektra/models"));
   await page.getByRole("button", { name: "Open models folder" }).click();
   expect(await calls(page, "open_folder")).toEqual([{ which: "models" }]);
-  await page.evaluate(() => {
-    window.__fake.options.models.push({
-      name: "New",
-      path: "/new.gguf",
-      size_mib: 1,
-      architecture: "llama",
-      quantization: "Q8_0",
-      context_length: 2048,
-      problem: null,
-    });
-  });
+  await page.evaluate(
+    (fresh) => window.__fake.options.models.push(fresh),
+    gguf("New", 1),
+  );
   await page.getByRole("button", { name: "Look again" }).click();
   await see(page.getByText("Ask something"));
 });

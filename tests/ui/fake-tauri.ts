@@ -3,20 +3,17 @@
 
 import type { CoreEvent } from "../../ui/src/bindings";
 import { Core, model } from "./fake/core";
+import { gguf } from "./fake/models";
 import type { FakeOptions } from "./fake/options";
 
 const options: FakeOptions = {
   stories: [],
   models: [
-    {
-      name: model.name,
-      path: `/home/ada/.local/share/tektra/models/${model.name}.gguf`,
-      size_mib: model.size_mib,
-      architecture: model.architecture,
+    gguf(model.name, model.size_mib, {
       quantization: model.quantization,
       context_length: model.context_length,
-      problem: null,
-    },
+      parameters_millions: 134.515,
+    }),
   ],
   settings: {
     theme: "system",
@@ -24,8 +21,15 @@ const options: FakeOptions = {
     system_prompt: "",
     temperature: 0.7,
     max_tokens: 1024,
+    model_folders: [],
+    other_programs: true,
+    idle_unload_minutes: 15,
   },
   engine: { kind: "ready", model },
+  freeMib: 5288,
+  suggestions: { models: [], best: null },
+  downloads: [],
+  downloadTickMs: 12,
   reply: "The sea has tides because the moon pulls on it.",
   tickMs: 12,
   wordsPerTick: 1,

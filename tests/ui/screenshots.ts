@@ -15,9 +15,11 @@ import {
 import {
   branched,
   brokenTalk,
+  catalogue,
   longReply,
   longTalk,
   manyModels,
+  someDownloads,
 } from "./showpieces";
 import { bread, birds, maps, shelf, tides } from "./stories";
 
@@ -100,6 +102,38 @@ const scenes: Record<string, Scene> = {
     },
   },
 };
+
+const modelWorld: Partial<FakeOptions> = {
+  models: manyModels,
+  suggestions: catalogue,
+  downloads: someDownloads,
+};
+
+async function showModel(page: Page, name: string) {
+  await see(field(page));
+  await page.keyboard.press("Control+2");
+  await page.locator(`[data-model="${name}"]`).click();
+  await see(
+    page.getByText("Longest context that fits").or(page.getByText("predicted")),
+  );
+  await see(page.getByText("Types of its parts"));
+  await page.mouse.move(600, 4);
+}
+
+Object.assign(scenes, {
+  library: {
+    options: modelWorld,
+    play: (page) => showModel(page, "SmolLM2-135M"),
+  },
+  "get-models": {
+    options: modelWorld,
+    play: async (page) => {
+      await see(field(page));
+      await page.keyboard.press("Control+d");
+      await see(page.getByRole("heading", { name: "Catalogue" }));
+    },
+  },
+} satisfies Record<string, Scene>);
 
 /** Smaller states, one size each. */
 const details: Record<string, Scene & { size: readonly [number, number] }> = {
@@ -197,6 +231,70 @@ const details: Record<string, Scene & { size: readonly [number, number] }> = {
     size: SIZES[1],
     options: { models: [], engine: { kind: "idle" } },
     play: (page) => see(page.getByText("A model is missing")),
+  },
+  "does-not-fit": {
+    size: SIZES[1],
+    options: modelWorld,
+    play: async (page) => {
+      await showModel(page, "Qwen3-4B-Instruct");
+      await page.getByRole("slider", { name: "Context" }).focus();
+      for (let i = 0; i < 5; i++) await page.keyboard.press("ArrowRight");
+      await see(page.getByText("Does not fit"));
+    },
+  },
+  fits: {
+    size: SIZES[0],
+    options: modelWorld,
+    play: (page) => showModel(page, "Qwen3-4B-Instruct"),
+  },
+  unusable: {
+    size: SIZES[1],
+    options: modelWorld,
+    play: async (page) => {
+      await see(field(page));
+      await page.keyboard.press("Control+2");
+      await page.locator('[data-model="Mystery-7B"]').click();
+      await see(page.getByText("Download it again."));
+    },
+  },
+  unloaded: {
+    size: SIZES[1],
+    options: modelWorld,
+    play: async (page) => {
+      await showModel(page, "SmolLM2-135M");
+      await page.keyboard.press("Control+Shift+u");
+      await see(page.getByText("given back"));
+      await see(page.getByText("Longest context that fits"));
+    },
+  },
+  "no-models": {
+    size: SIZES[1],
+    options: { models: [], suggestions: catalogue, engine: { kind: "idle" } },
+    play: async (page) => {
+      await see(page.getByText("A model is missing"));
+      await page.keyboard.press("Control+2");
+      await see(page.getByText("Suggested for this machine"));
+    },
+  },
+  starter: {
+    size: SIZES[1],
+    options: { suggestions: catalogue },
+    play: (page) => see(page.getByText("See models")),
+  },
+  "settings-models": {
+    size: SIZES[1],
+    options: {},
+    play: async (page) => {
+      await see(field(page));
+      await page.keyboard.press("Control+,");
+      const path = page.getByRole("textbox", { name: "Folders of models" });
+      await path.fill("/data/models");
+      await path.press("Enter");
+      await see(page.getByText("/data/models"));
+      await page
+        .getByRole("spinbutton", { name: "Unload when idle" })
+        .scrollIntoViewIfNeeded();
+    },
   },
   trouble: {
     size: SIZES[0],

@@ -1,4 +1,10 @@
-import type { ModelSummary } from "../../ui/src/bindings";
+import type {
+  Download,
+  ModelSummary,
+  Suggestion,
+  Suggestions,
+} from "../../ui/src/bindings";
+import { gguf } from "./fake/models";
 import type { Story } from "./fake/options";
 import { message, receipt, talk } from "./stories";
 
@@ -116,32 +122,179 @@ export const branched: Story = {
   ],
 };
 
-function gguf(
-  name: string,
+/** Models of three places, of which two cannot be used. */
+export const manyModels: ModelSummary[] = [
+  gguf("SmolLM2-135M", 94, { parameters_millions: 134.515 }),
+  gguf("Qwen3-4B-Instruct", 2382, {
+    architecture: "qwen3",
+    context_length: 262_144,
+    parameters_millions: 4022,
+  }),
+  gguf("llama3.1:8b-instruct-q8_0", 8145, {
+    path: "/home/ada/.ollama/models/blobs/sha256-cc04e85e1f866a5ba87dd66b5260f0cb32354e2c66505e86a7ac3c0092272b8d",
+    quantization: "Q8_0",
+    context_length: 131_072,
+    parameters_millions: 8030,
+    origin: "ollama",
+  }),
+  gguf("Phi-3-mini-4k-instruct", 2282, {
+    path: "/home/ada/.lmstudio/models/microsoft/Phi-3-mini-4k-instruct-q4.gguf",
+    architecture: "phi3",
+    context_length: 4096,
+    parameters_millions: 3821,
+    origin: "lm_studio",
+    runs_on: "mistral_rs",
+  }),
+  gguf("Mystery-7B", 4411, {
+    architecture: "",
+    quantization: "",
+    context_length: 0,
+    parameters_millions: 0,
+    runs_on: "nothing",
+    problem: {
+      code: "model_unusable",
+      message:
+        'The model "Mystery-7B" cannot be used: the file ends too early, 4,411 of 4,630 MiB are there.',
+      hint: "Download it again.",
+    },
+  }),
+  gguf("TinyLlama-1.1B-Chat-v1.0", 2098, {
+    path: "/home/ada/.cache/huggingface/hub/models--TinyLlama--TinyLlama-1.1B-Chat-v1.0/snapshots/fe8a4ea",
+    quantization: "BF16",
+    context_length: 2048,
+    parameters_millions: 1100,
+    origin: "hugging_face",
+    runs_on: "convert",
+    problem: {
+      code: "model_unusable",
+      message:
+        'The model "TinyLlama-1.1B-Chat-v1.0" cannot be used: it is a folder of safetensors, which has to be made into a GGUF file first.',
+      hint: "`tektra-cli models quantize` does that.",
+    },
+  }),
+];
+
+function suggestion(
+  id: string,
+  title: string,
+  repository: string,
   size_mib: number,
-  more: Partial<ModelSummary> = {},
-): ModelSummary {
+  parameters_millions: number,
+  good_at: string,
+  more: Partial<Suggestion> = {},
+): Suggestion {
   return {
-    name,
-    path: `/home/ada/.local/share/tektra/models/${name}.gguf`,
+    id,
+    title,
+    repository,
+    file: `${repository.split("/").at(-1)?.replace("-GGUF", "")}-Q4_K_M.gguf`,
     size_mib,
-    architecture: "llama",
+    size_is_estimate: false,
+    parameters_millions,
     quantization: "Q4_K_M",
-    context_length: 8192,
-    problem: null,
+    context_length: 32_768,
+    licence: "apache-2.0",
+    good_at,
+    for_code: false,
     ...more,
   };
 }
 
-/** Models of which one cannot be used. */
-export const manyModels: ModelSummary[] = [
-  gguf("SmolLM2-135M", 94),
-  gguf("Qwen3-4B-Instruct", 2382, { architecture: "qwen3" }),
-  gguf("Mystery-7B", 4411, {
-    problem: {
-      code: "model_unusable",
-      message: "The file ends too early: 4,411 of 4,630 MiB are there.",
-      hint: "Fetch it again.",
+/** A catalogue with a best model for this machine. */
+export const catalogue: Suggestions = {
+  models: [
+    suggestion(
+      "llama-3.2-1b",
+      "Llama 3.2 1B",
+      "bartowski/Llama-3.2-1B-Instruct-GGUF",
+      770,
+      1235.8,
+      "Summaries and rewriting in eight European and Asian languages, with long texts.",
+      { licence: "llama3.2", context_length: 131_072 },
+    ),
+    suggestion(
+      "qwen3-1.7b",
+      "Qwen3 1.7B",
+      "unsloth/Qwen3-1.7B-GGUF",
+      1056,
+      1720.6,
+      "Thinks before it answers: reasoning and many languages in little memory.",
+      { context_length: 40_960 },
+    ),
+    suggestion(
+      "qwen3-4b-2507",
+      "Qwen3 4B Instruct 2507",
+      "unsloth/Qwen3-4B-Instruct-2507-GGUF",
+      2381,
+      4022.5,
+      "The best all-rounder of its size: answers at once, writes well in many languages, long texts.",
+      { context_length: 262_144 },
+    ),
+    suggestion(
+      "qwen2.5-coder-7b",
+      "Qwen2.5 Coder 7B",
+      "Qwen/Qwen2.5-Coder-7B-Instruct-GGUF",
+      4466,
+      7615.6,
+      "Writing, explaining and mending programs.",
+      { for_code: true },
+    ),
+  ],
+  best: {
+    id: "qwen3-4b-2507",
+    why: "The strongest that fits with room to spare: 3.1 GiB of 5.2 GiB free memory, about 9 tokens a second (an estimate, the memory's speed is not known yet).",
+    fits_with_room: true,
+    need_mib: 3686,
+    tokens_per_second: 8.7,
+    first_token_ms: 1930,
+  },
+};
+
+function download(
+  file: string,
+  more: Partial<Download> & Pick<Download, "state">,
+): Download {
+  return {
+    file,
+    source: `hf://bartowski/${file.replace(/(-Q4_K_M)?\.gguf$/, "-GGUF")}/${file}`,
+    done_mib: 0,
+    total_mib: null,
+    mib_per_second: 0,
+    seconds_left: null,
+    ...more,
+  };
+}
+
+/** A download in each of the states that last. */
+export const someDownloads: Download[] = [
+  download("Llama-3.2-1B-Instruct-Q4_K_M.gguf", {
+    state: { kind: "downloading" },
+    done_mib: 412.3,
+    total_mib: 770,
+    mib_per_second: 23.44,
+    seconds_left: 15,
+  }),
+  download("Mistral-7B-Instruct-v0.3-Q4_K_M.gguf", {
+    state: {
+      kind: "failed",
+      error: {
+        code: "download_failed",
+        message:
+          "The disk is too full: 4,170 MiB are needed, 1,204 MiB are free.",
+        hint: "Start the download again: it continues where it ended.",
+      },
     },
+    done_mib: 1310,
+    total_mib: 4170,
+  }),
+  download("Qwen3-1.7B-Q4_K_M.gguf", {
+    state: { kind: "paused" },
+    done_mib: 633.6,
+    total_mib: 1056,
+  }),
+  download("SmolLM2-135M.gguf", {
+    state: { kind: "done" },
+    done_mib: 94,
+    total_mib: 94,
   }),
 ];

@@ -116,6 +116,9 @@ test("settings save at once and say so", async () => {
       system_prompt: "Be brief.",
       temperature: 1.2,
       max_tokens: 32768,
+      model_folders: [],
+      other_programs: true,
+      idle_unload_minutes: 15,
     },
   });
   await see(page.getByText("/home/ada/.local/share/tektra/models"));

@@ -27,13 +27,13 @@ pub use event::{CoreEvent, EngineState, FinishReason, LoadedModel, Receipt, Unlo
 pub use home::Home;
 pub use models::{
     Best, Download, DownloadState, Downloads, FitReport, FitSummary, Library, Memory, Model, ModelDetails,
-    ModelSummary, Origin, PartSummary, RunsOn, Suggestion, Suggestions, Wanted, download, quantize,
+    ModelSummary, Origin, PartSummary, RunsOn, Suggestion, Suggestions, Wanted, download, profiles_now, quantize,
 };
 pub use presence::claim_window;
 pub use settings::{Overrides, Settings, Theme};
 pub use store::{Conversation, ConversationSummary, Message, MessageStatus, Speaker, Store};
 pub use tektra_fetch::{CancellationToken, Phase as DownloadPhase, Progress as DownloadProgress};
-pub use tektra_models::{Catalogue, Choice, Corrections, Machine, best_for, catalogue};
+pub use tektra_models::{Catalogue, Choice, Corrections, Goal, Machine, Profile, Speed, best_for, catalogue};
 pub use tektra_protocol::{Role, Turn};
 pub use tektra_quantize::{Progress as QuantizeProgress, format_name};
 

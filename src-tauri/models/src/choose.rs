@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     catalogue::{Catalogue, Entry, Purpose},
-    facts::Executor,
+    facts::{Executor, Facts},
     fit::{Device, Need, Plan, fit, fits, read_bytes_per_token},
 };
 
@@ -46,10 +46,10 @@ pub struct Choice {
 const CONTEXT_TOKENS: u32 = 8192;
 
 /// As fast as a person reads: about 6 words a second.
-const READING_TOKENS_PER_SECOND: f64 = 8.0;
+pub(crate) const READING_TOKENS_PER_SECOND: f64 = 8.0;
 
 /// Tokens of a first message with its system prompt.
-const FIRST_PROMPT_TOKENS: f64 = 128.0;
+pub(crate) const FIRST_PROMPT_TOKENS: f64 = 128.0;
 
 /// The slowest memory that machines still have, for those where it was not measured.
 const ASSUMED_RAM_GB_PER_SECOND: f64 = 10.0;
@@ -63,6 +63,29 @@ const fn efficiency(executor: Executor) -> (f64, f64) {
         Executor::TektraCpu => (0.6, 4.0),
         Executor::MistralRsCpu => (0.05, 1.2),
         Executor::MistralRsGpu => (0.5, 20.0),
+    }
+}
+
+/// How fast a model is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Speed {
+    /// Prompt tokens a second.
+    pub prefill_tokens_per_second: f64,
+    /// Tokens of an answer a second.
+    pub decode_tokens_per_second: f64,
+}
+
+impl Speed {
+    /// What can be expected where nothing was measured: the memory's speed over what a token reads.
+    pub(crate) fn expected(facts: &Facts, executor: Executor, gb_per_second: f64) -> Self {
+        let (share, prefill) = efficiency(executor);
+        let decode = gb_per_second * 1e9 * share / read_bytes_per_token(facts) as f64;
+        Self { prefill_tokens_per_second: decode * prefill, decode_tokens_per_second: decode }
+    }
+
+    /// Time to the first token after a prompt of `tokens`, in milliseconds.
+    pub(crate) fn first_token_ms(self, tokens: f64) -> f64 {
+        tokens / self.prefill_tokens_per_second * 1e3
     }
 }
 
@@ -102,15 +125,14 @@ fn on_devices(entry: &Entry, machine: &Machine) -> Vec<Choice> {
     let devices = [Some(on_cpu), on_gpu].into_iter().flatten();
     let choice = |(plan, free_bytes, gb_per_second): (Plan, u64, f64)| {
         let need = fit(&facts, &plan);
-        let (share, prefill) = efficiency(need.executor);
-        let speed = gb_per_second * 1e9 * share / read_bytes_per_token(&facts) as f64;
+        let speed = Speed::expected(&facts, need.executor, gb_per_second);
         Choice {
             entry: entry.clone(),
             device: plan.device,
             need,
             fits_with_room: fits(&need, free_bytes),
-            expected_tokens_per_second: speed,
-            expected_first_token_ms: FIRST_PROMPT_TOKENS / (speed * prefill) * 1e3,
+            expected_tokens_per_second: speed.decode_tokens_per_second,
+            expected_first_token_ms: speed.first_token_ms(FIRST_PROMPT_TOKENS),
             why: String::new(),
         }
     };
@@ -123,7 +145,7 @@ fn known(speed: Option<f64>, assumed: f64) -> (f64, bool) {
     (measured.unwrap_or(assumed), measured.is_some())
 }
 
-fn ram_speed(machine: &Machine) -> (f64, bool) {
+pub(crate) fn ram_speed(machine: &Machine) -> (f64, bool) {
     known(machine.read_gb_per_second, ASSUMED_RAM_GB_PER_SECOND)
 }
 

@@ -3,6 +3,7 @@
 //! - [`inspect`]: the facts of one model, read from its header, and what can run it.
 //! - [`scan`]: every model in Tektra's folders and in those of other programs, used in place.
 //! - [`fit`]: the memory that a model needs, before anything is loaded.
+//! - [`profiles`]: which of them is the fastest here, which the best.
 //! - [`Catalogue`]: models worth downloading, and the best of them for a machine.
 //!
 //! Nothing here loads, writes, copies or downloads anything.
@@ -14,12 +15,14 @@ mod facts;
 mod fit;
 mod ggml;
 mod inspect;
+mod profiles;
 mod scan;
 
 pub use catalogue::{Absent, Catalogue, CatalogueError, Entry, EntryShape, Purpose, catalogue};
-pub use choose::{Choice, Machine, best_for};
+pub use choose::{Choice, Machine, Speed, best_for};
 pub use correction::{Correction, Corrections};
 pub use facts::{Executor, Facts, Format, Group, Part, Problem, Runs, Shape, TypeBytes};
 pub use fit::{Basis, Device, KEPT_KV_BYTES, Need, Plan, fit, fits, max_context};
 pub use inspect::{InspectError, inspect};
+pub use profiles::{Candidate, Goal, Profile, profiles};
 pub use scan::{Found, Layout, Note, Place, Scan, Source, Surroundings, System, places, scan};

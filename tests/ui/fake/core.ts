@@ -8,7 +8,9 @@ import type {
   SendRequest,
   Settings,
   Started,
+  Unloaded,
 } from "../../../ui/src/bindings";
+import { Models } from "./models";
 import type { FakeOptions } from "./options";
 import { Store } from "./store";
 
@@ -21,11 +23,14 @@ export const model: LoadedModel = {
   context_length: 8192,
   device: "CPU",
   size_mib: 94,
+  resident_mib: 172,
+  load_ms: 812,
 };
 
 /** Plays the core behind the window: the same commands and events, with a scripted engine. */
 export class Core {
   #store: Store;
+  #models: Models;
   #engine: EngineState;
   #settings: Settings;
   #stopped = new Set<string>();
@@ -35,6 +40,7 @@ export class Core {
     private emit: (event: CoreEvent) => void,
   ) {
     this.#store = new Store(options.stories);
+    this.#models = new Models(options, emit);
     this.#engine = options.engine;
     this.#settings = options.settings;
   }
@@ -45,7 +51,7 @@ export class Core {
     if (delay) await pause(delay);
     const failure = this.options.failures[command];
     if (failure) throw failure;
-    const handler = this.#commands[command];
+    const handler = this.#commands[command] ?? this.#models.commands[command];
     if (!handler)
       throw { code: "not_found", message: `No command ${command}.`, hint: "" };
     // What goes over the wire is a copy.
@@ -101,7 +107,7 @@ export class Core {
       void this.#load();
       return null;
     },
-    models_list: () => this.options.models,
+    engine_unload: () => this.#unload(),
     settings_get: () => this.#settings,
     settings_set: ({ settings }) => {
       this.#settings = settings as Settings;
@@ -212,6 +218,24 @@ export class Core {
     });
     await pause(this.options.loadMs);
     this.#set({ kind: "ready", model });
+  }
+
+  #unload(): Unloaded[] {
+    if (this.#engine.kind !== "ready") return [];
+    const { name, resident_mib } = this.#engine.model;
+    const unloaded: Unloaded = {
+      model: name,
+      why: { kind: "asked" },
+      resident_before_mib: resident_mib ?? 0,
+      resident_after_mib: 0,
+      available_before_mib: 5120,
+      available_after_mib: 5288,
+      given_back_mib: 168,
+      took_ms: 41.3,
+    };
+    this.#set({ kind: "idle" });
+    this.emit({ type: "unloaded", unloaded });
+    return [unloaded];
   }
 
   #mark(id: string, deleted: boolean): null {

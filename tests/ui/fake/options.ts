@@ -1,9 +1,11 @@
 import type {
+  Download,
   EngineState,
   ErrorReport,
   Message,
   ModelSummary,
   Settings,
+  Suggestions,
 } from "../../../ui/src/bindings";
 
 /** A conversation the fake core holds from the start; `messages` may branch. */
@@ -21,6 +23,12 @@ export type FakeOptions = {
   stories: Story[];
   models: ModelSummary[];
   settings: Settings;
+  /** What the machine has free, in MiB. */
+  freeMib: number;
+  suggestions: Suggestions;
+  downloads: Download[];
+  /** Time in which a tenth of a download comes. */
+  downloadTickMs: number;
   engine: EngineState;
   /** The words that every answer consists of. */
   reply: string;

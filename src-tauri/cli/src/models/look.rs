@@ -1,9 +1,9 @@
 //! What there is.
 
 use serde::Serialize;
-use tektra_core::{Error, Home, Library, Machine, Memory, Origin, RunsOn, best_for};
+use tektra_core::{Error, Goal, Home, Library, Machine, Memory, Origin, RunsOn, best_for};
 
-use super::{parameters, stored};
+use super::{measured, parameters, stored};
 use crate::outcome::{Outcome, say, say_json};
 
 pub(super) async fn list(home: &Home, json: bool) -> Result<Outcome, Error> {
@@ -82,6 +82,40 @@ pub(super) async fn show(home: &Home, model: &str, json: bool) -> Result<Outcome
         }
     };
     line("Runs on", runs_on);
+    Ok(if say(&lines) { Outcome::Done } else { Outcome::NobodyListens })
+}
+
+pub(super) async fn profiles(home: &Home, json: bool) -> Result<Outcome, Error> {
+    let library = Library::new(home, &stored(home).await?.0);
+    let profiles = tektra_core::profiles_now(&library, &measured(home).await?);
+    if json {
+        return Ok(say_json(&profiles));
+    }
+    if profiles.is_empty() {
+        eprintln!("No model that is here fits into memory. See `tektra-cli models list` and `models catalogue`.");
+        return Ok(Outcome::Done);
+    }
+    let name = |goal| match goal {
+        Goal::Fast => "Fast",
+        Goal::Balanced => "Balanced",
+        Goal::Quality => "Quality",
+    };
+    let mut lines = String::new();
+    for profile in profiles {
+        let basis = if profile.measured { "measured" } else { "estimated" };
+        let same = profile.same_as.map_or_else(String::new, |goal| format!(" (the same as {})", name(goal)));
+        lines += &format!(
+            "{:9} {}, {}, {} tokens on the {}: {} MiB, first token {:.0} ms, {:.0} tok/s, {basis}{same}\n",
+            name(profile.goal),
+            profile.model,
+            profile.quantization,
+            profile.context_tokens,
+            profile.placement,
+            profile.need.total_bytes.div_ceil(1 << 20),
+            profile.first_token_ms,
+            profile.tokens_per_second,
+        );
+    }
     Ok(if say(&lines) { Outcome::Done } else { Outcome::NobodyListens })
 }
 

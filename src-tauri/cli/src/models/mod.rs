@@ -4,10 +4,10 @@ mod get;
 mod look;
 mod memory;
 
-use std::path::PathBuf;
+use std::{collections::HashMap, path::PathBuf};
 
 use clap::Subcommand;
-use tektra_core::{Corrections, Error, Home, Settings, Store};
+use tektra_core::{Corrections, Error, Home, Settings, Speed, Store};
 
 use crate::outcome::Outcome;
 
@@ -66,6 +66,12 @@ pub(crate) enum Models {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Show which models are the fastest and the best here: Fast, Balanced, Quality
+    Profiles {
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
     /// Show models worth having, and the one that suits this machine best
     Catalogue {
         /// Print one JSON object
@@ -109,6 +115,7 @@ pub(crate) async fn run(home: Home, command: Models) -> Outcome {
     let done = match command {
         Models::List { json } => look::list(&home, json).await,
         Models::Show { model, json } => look::show(&home, &model, json).await,
+        Models::Profiles { json } => look::profiles(&home, json).await,
         Models::Catalogue { json } => look::catalogue(json),
         Models::Fit { model, context, device: _, json } => memory::fit(&home, &model, context, json).await,
         Models::Load { model, cycles, json } => memory::load(home, model.as_deref(), cycles, json).await,
@@ -129,6 +136,14 @@ async fn stored(home: &Home) -> Result<(Settings, Corrections), Error> {
     }
     let store = Store::open(home).await?;
     Ok((store.settings().await?, store.corrections().await?))
+}
+
+/// How fast each model was in stored conversations.
+async fn measured(home: &Home) -> Result<HashMap<String, Speed>, Error> {
+    if !home.database().exists() {
+        return Ok(HashMap::new());
+    }
+    Store::open(home).await?.measured_speeds().await
 }
 
 /// "1.2 B", "135 M".

@@ -4,6 +4,7 @@
 mod downloads;
 mod fit;
 mod memory;
+mod profiles;
 mod quantize;
 mod suggest;
 mod summary;
@@ -18,6 +19,7 @@ pub use downloads::{Download, DownloadState, Downloads, Wanted, download};
 pub use fit::{FitReport, FitSummary};
 pub use memory::Memory;
 pub(crate) use memory::resident_bytes;
+pub use profiles::profiles_now;
 pub use quantize::quantize;
 pub use suggest::{Best, Suggestion, Suggestions};
 pub use summary::{ModelDetails, ModelSummary, Origin, PartSummary, RunsOn};

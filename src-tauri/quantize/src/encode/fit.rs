@@ -27,7 +27,10 @@ pub(super) fn nearest(value: f32) -> f32 {
 /// The code nearest to `value` of those from `low` to `high`; `inverse` is one over the scale.
 #[inline(always)]
 pub(super) fn code(value: f32, inverse: f32, low: f32, high: f32) -> f32 {
-    nearest((value * inverse).clamp(low, high))
+    // `clamp` checks its bounds each time, and `min` and `max` ask for NaN: neither is computed side by side.
+    let code = value * inverse;
+    let code = if code > low { code } else { low };
+    nearest(if code < high { code } else { high })
 }
 
 /// One over the scale; of a scale of zero, whose codes don't matter, zero.

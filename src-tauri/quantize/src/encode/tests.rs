@@ -104,8 +104,8 @@ fn constants_and_lone_values_survive() {
             let back = there_and_back(format, &lone, None);
             assert!((back[77] / value - 1.0).abs() < 0.02, "{format:?}: {value} alone became {}", back[77]);
             let others = back.iter().enumerate().filter(|(i, _)| *i != 77);
-            // Where zero is a scale and an offset, it is as exact as halves are.
-            assert!(others.into_iter().all(|(_, other)| other.abs() < 5e-4 * value.abs()), "{format:?}: {value} alone");
+            // Where zero is a scale and an offset, it is as exact as small halves are.
+            assert!(others.into_iter().all(|(_, other)| other.abs() < 5e-3 * value.abs()), "{format:?}: {value} alone");
         }
     }
 }
