@@ -65,7 +65,7 @@ pub(super) fn weigh<const N: usize>(values: &[f32; N], importance: Option<&[f32]
 /// The scale with which `values` are nearest to `scale * code`, codes from `low` (negative) to `high`.
 ///
 /// Its sign is that with which the value furthest from zero gets the code furthest from zero.
-pub(super) fn symmetric(values: &[f32], weights: &[f32], low: f32, high: f32) -> f32 {
+pub(super) fn symmetric<const N: usize>(values: &[f32; N], weights: &[f32; N], low: f32, high: f32) -> f32 {
     let extreme = values.iter().copied().fold(
         0.0,
         |extreme: f32, value| {
@@ -100,22 +100,26 @@ pub(super) fn symmetric(values: &[f32], weights: &[f32], low: f32, high: f32) ->
 }
 
 #[inline]
-fn symmetric_sums(values: &[f32], weights: &[f32], inverse: f32, low: f32, high: f32) -> (f32, f32) {
+fn symmetric_sums<const N: usize>(
+    values: &[f32; N],
+    weights: &[f32; N],
+    inverse: f32,
+    low: f32,
+    high: f32,
+) -> (f32, f32) {
     let (mut xq, mut qq) = ([0.0; LANES], [0.0; LANES]);
-    for (values, weights) in values.as_chunks::<LANES>().0.iter().zip(weights.as_chunks::<LANES>().0) {
-        for lane in 0..LANES {
-            let code = code(values[lane], inverse, low, high);
-            let weighted = weights[lane] * code;
-            xq[lane] += weighted * values[lane];
-            qq[lane] += weighted * code;
-        }
+    for (values, weights) in values.as_chunks().0.iter().zip(weights.as_chunks().0) {
+        let codes = each(|i| code(values[i], inverse, low, high));
+        let weighted = each(|i| weights[i] * codes[i]);
+        xq = each(|i| xq[i] + weighted[i] * values[i]);
+        qq = each(|i| qq[i] + weighted[i] * codes[i]);
     }
-    (xq.iter().sum(), qq.iter().sum())
+    (sum(xq), sum(qq))
 }
 
 /// The scale and offset with which `values` are nearest to `scale * code + offset`, codes from 0 to `high`. With
 /// `below_zero` the offset is not above zero.
-pub(super) fn affine(values: &[f32], weights: &[f32], high: f32, below_zero: bool) -> (f32, f32) {
+pub(super) fn affine<const N: usize>(values: &[f32; N], weights: &[f32; N], high: f32, below_zero: bool) -> (f32, f32) {
     let mut least = values.iter().copied().fold(f32::INFINITY, f32::min);
     let most = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     if below_zero {
@@ -179,19 +183,25 @@ impl Constant {
 
     /// Rounds with the given scale and shift, and finds those that fit the codes best.
     #[inline]
-    fn fit(&self, values: &[f32], weights: &[f32], inverse: f32, shift: f32, high: f32, below_zero: bool) -> Affine {
+    fn fit<const N: usize>(
+        &self,
+        values: &[f32; N],
+        weights: &[f32; N],
+        inverse: f32,
+        shift: f32,
+        high: f32,
+        below_zero: bool,
+    ) -> Affine {
         let (mut q, mut qq, mut yq) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
-        for (values, weights) in values.as_chunks::<LANES>().0.iter().zip(weights.as_chunks::<LANES>().0) {
-            for lane in 0..LANES {
-                let y = values[lane] - self.least;
-                let code = code(y - shift, inverse, 0.0, high);
-                let weighted = weights[lane] * code;
-                q[lane] += weighted;
-                qq[lane] += weighted * code;
-                yq[lane] += weighted * y;
-            }
+        for (values, weights) in values.as_chunks().0.iter().zip(weights.as_chunks().0) {
+            let y = each(|i| values[i] - self.least);
+            let codes = each(|i| code(y[i] - shift, inverse, 0.0, high));
+            let weighted = each(|i| weights[i] * codes[i]);
+            q = each(|i| q[i] + weighted[i]);
+            qq = each(|i| qq[i] + weighted[i] * codes[i]);
+            yq = each(|i| yq[i] + weighted[i] * y[i]);
         }
-        let (q, qq, yq) = (q.iter().sum::<f32>(), qq.iter().sum::<f32>(), yq.iter().sum::<f32>());
+        let (q, qq, yq) = (sum(q), sum(qq), sum(yq));
         let determinant = self.w * qq - q * q;
         let (mut scale, mut shift) = if determinant > SINGULAR * self.w * qq {
             ((self.w * yq - self.y * q) / determinant, (qq * self.y - q * yq) / determinant)
@@ -213,15 +223,32 @@ impl Constant {
 
 /// The weighted error of `scale * code + offset`, codes from `low` to `high`, each the nearest.
 #[inline]
-pub(super) fn error(values: &[f32], weights: &[f32], scale: f32, offset: f32, low: f32, high: f32) -> f32 {
+pub(super) fn error<const N: usize>(
+    values: &[f32; N],
+    weights: &[f32; N],
+    scale: f32,
+    offset: f32,
+    low: f32,
+    high: f32,
+) -> f32 {
     let inverse = inverse(scale);
     let mut error = [0.0; LANES];
-    for (values, weights) in values.as_chunks::<LANES>().0.iter().zip(weights.as_chunks::<LANES>().0) {
-        for lane in 0..LANES {
-            let code = code(values[lane] - offset, inverse, low, high);
-            let off = scale * code + offset - values[lane];
-            error[lane] += weights[lane] * off * off;
-        }
+    for (values, weights) in values.as_chunks().0.iter().zip(weights.as_chunks().0) {
+        let codes = each(|i| code(values[i] - offset, inverse, low, high));
+        let off = each(|i| scale * codes[i] + offset - values[i]);
+        error = each(|i| error[i] + weights[i] * off[i] * off[i]);
     }
-    error.iter().sum()
+    sum(error)
+}
+
+/// The same for every lane.
+#[inline(always)]
+fn each(of: impl Fn(usize) -> f32) -> [f32; LANES] {
+    std::array::from_fn(of)
+}
+
+#[inline(always)]
+fn sum(lanes: [f32; LANES]) -> f32 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
 }

@@ -44,10 +44,10 @@ fn offset_parts<const PART: usize>(
     most: f32,
     levels: f32,
 ) -> OffsetParts {
-    let parts = LEN / PART;
     let weights = weights::<PART>(values, importance);
+    let parts = || values.as_chunks::<PART>().0.iter().zip(weights.as_chunks::<PART>().0).enumerate();
     let (mut scales, mut minima) = ([0.0; 16], [0.0; 16]);
-    for (i, (values, weights)) in values.chunks_exact(PART).zip(weights.chunks_exact(PART)).enumerate() {
+    for (i, (values, weights)) in parts() {
         let (scale, offset) = affine(values, weights, most, true);
         (scales[i], minima[i]) = (scale, -offset);
     }
@@ -56,8 +56,7 @@ fn offset_parts<const PART: usize>(
     let (minimum_bytes, minimum) = half(largest(&minima) / levels);
     let mut out =
         OffsetParts { scale: scale_bytes, minimum: minimum_bytes, scales: [0; 16], minima: [0; 16], codes: [0; LEN] };
-    for i in 0..parts {
-        let (values, weights) = (&values[i * PART..][..PART], &weights[i * PART..][..PART]);
+    for (i, (values, weights)) in parts() {
         let (factor, lift) = (scales[i] * inverse(scale), minima[i] * inverse(minimum));
         let (factor, lift) = (nearest(factor.min(levels)), nearest(lift.min(levels)));
         // Both were rounded apart from each other; their neighbours may fit better together.
@@ -96,8 +95,9 @@ struct PlainParts {
 fn plain_parts(values: &[f32; LEN], importance: Option<&[f32]>, zero: f32, levels: f32) -> PlainParts {
     const PART: usize = 16;
     let weights = weights::<PART>(values, importance);
+    let parts = || values.as_chunks::<PART>().0.iter().zip(weights.as_chunks::<PART>().0).enumerate();
     let mut scales = [0.0; 16];
-    for (i, (values, weights)) in values.chunks_exact(PART).zip(weights.chunks_exact(PART)).enumerate() {
+    for (i, (values, weights)) in parts() {
         scales[i] = symmetric(values, weights, -zero, zero - 1.0);
     }
     let extreme = scales.iter().copied().fold(
@@ -108,8 +108,7 @@ fn plain_parts(values: &[f32; LEN], importance: Option<&[f32]>, zero: f32, level
     );
     let (bytes, scale) = half(-extreme / levels);
     let mut out = PlainParts { scale: bytes, scales: [0; 16], codes: [0; LEN] };
-    for i in 0..LEN / PART {
-        let (values, weights) = (&values[i * PART..][..PART], &weights[i * PART..][..PART]);
+    for (i, (values, weights)) in parts() {
         let rounded = nearest((scales[i] * inverse(scale)).clamp(-levels, levels - 1.0));
         let mut best = (f32::INFINITY, rounded);
         for factor in [rounded, rounded - 1.0, rounded + 1.0] {
