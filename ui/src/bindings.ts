@@ -42,8 +42,27 @@ export const commands = {
 	engineWarm: () => typedError<null, ErrorReport>(__TAURI_INVOKE("engine_warm")),
 	/**  Starts the engine anew. */
 	engineRestart: () => typedError<null, ErrorReport>(__TAURI_INVOKE("engine_restart")),
-	/**  Every model of the models folder. */
+	/**  Takes the model out of memory; tells what that gave back. */
+	engineUnload: () => typedError<Unloaded[], ErrorReport>(__TAURI_INVOKE("engine_unload")),
+	/**  Every model on this machine. */
 	modelsList: () => typedError<ModelSummary[], ErrorReport>(__TAURI_INVOKE("models_list")),
+	/**  Everything that is known of a model without loading it. */
+	modelDetails: (name: string) => typedError<ModelDetails, ErrorReport>(__TAURI_INVOKE("model_details", { name })),
+	/**  What a model needs of the memory for a conversation of `context_tokens`; for its longest when absent. */
+	modelFit: (name: string, contextTokens: number | null) => typedError<FitSummary, ErrorReport>(__TAURI_INVOKE("model_fit", { name, contextTokens })),
+	/**  Models worth having, and the best for this machine. */
+	suggestions: () => typedError<Suggestions, ErrorReport>(__TAURI_INVOKE("suggestions")),
+	/**  Every download. */
+	downloadsList: () => typedError<Download[], ErrorReport>(__TAURI_INVOKE("downloads_list")),
+	/**
+	 *  Starts a download, or continues it: an id of the catalogue, hf://owner/repository/file.gguf, an address, or the file's
+	 *  name of one that is paused.
+	 */
+	downloadStart: (what: string) => typedError<null, ErrorReport>(__TAURI_INVOKE("download_start", { what })),
+	/**  Stops a download; what has arrived is kept. */
+	downloadPause: (file: string) => typedError<null, ErrorReport>(__TAURI_INVOKE("download_pause", { file })),
+	/**  Stops a download and removes what has arrived; a finished one is only no longer listed. */
+	downloadRemove: (file: string) => typedError<null, ErrorReport>(__TAURI_INVOKE("download_remove", { file })),
 	/**  The settings. */
 	settingsGet: () => typedError<Settings, ErrorReport>(__TAURI_INVOKE("settings_get")),
 	/**  Changes the settings. */
@@ -51,6 +70,22 @@ export const commands = {
 };
 
 /* Types */
+/**  The model of the catalogue that suits this machine best, by estimates. */
+export type Best = {
+	/**  Its id. */
+	id: string,
+	/**  A sentence. */
+	why: string,
+	/**  Whether it fits with room. */
+	fits_with_room: boolean,
+	/**  Memory needed, reserve included, in MiB. */
+	need_mib: number,
+	/**  Expected tokens a second. */
+	tokens_per_second: number | null,
+	/**  Expected time to the first token of a short prompt, in milliseconds. */
+	first_token_ms: number | null,
+};
+
 /**  A conversation as it is shown: one branch of its tree. */
 export type Conversation = {
 	/**  Its id. */
@@ -107,10 +142,57 @@ conversation_id: string;
 message: Message } | 
 /**  A conversation came, went, or has another title. */
 { type: "conversations_changed" } | 
+/**  A download began, went on or ended. */
+{ type: "downloads_changed"; 
+/**  All of them. */
+downloads: Download[] } | 
+/**  A model was taken out of memory. */
+{ type: "unloaded"; 
+/**  What that gave back. */
+unloaded: Unloaded } | 
 /**  Answers cannot be saved at the moment, or can be again. */
 { type: "store_trouble"; 
 /**  Why; absent when it is over. */
 error: ErrorReport | null };
+
+/**  A download as it is now. */
+export type Download = {
+	/**  Its file's name, which no other download has. */
+	file: string,
+	/**  Where it comes from. */
+	source: string,
+	/**  What it is doing. */
+	state: DownloadState,
+	/**  What is there, in MiB. */
+	done_mib: number | null,
+	/**  The file's size in MiB, once it is known. */
+	total_mib: number | null,
+	/**  Mean speed of the last seconds, in MiB a second. */
+	mib_per_second: number | null,
+	/**  Time left at that speed. */
+	seconds_left: number | null,
+};
+
+/**  What a download is doing. */
+export type DownloadState = 
+/**  Asking the server. */
+{ kind: "connecting" } | 
+/**  Bytes are coming. */
+{ kind: "downloading" } | 
+/**  The next attempt comes later. */
+{ kind: "waiting"; 
+/**  In seconds. */
+seconds: number } | 
+/**  What is there is compared with its checksum. */
+{ kind: "verifying" } | 
+/**  Stopped by the person or by a restart; it goes on when asked to. */
+{ kind: "paused" } | 
+/**  It could not go on; what has arrived is kept. */
+{ kind: "failed"; 
+/**  Why. */
+error: ErrorReport } | 
+/**  The file is in the models folder. */
+{ kind: "done" };
 
 /**  What the engine is doing. */
 export type EngineState = 
@@ -142,7 +224,7 @@ waiting: number } |
 error: ErrorReport };
 
 /**  What consumers branch on. */
-export type ErrorCode = "no_model" | "model_not_found" | "model_unusable" | "context_overflow" | "empty_prompt" | "engine_missing" | "engine_failed" | "engine_crashed" | "store_newer" | "store_read_only" | "store_full" | "store_failed" | "not_found" | "invalid_input" | "interrupted";
+export type ErrorCode = "no_model" | "model_not_found" | "model_unusable" | "does_not_fit" | "download_failed" | "context_overflow" | "empty_prompt" | "engine_missing" | "engine_failed" | "engine_crashed" | "store_newer" | "store_read_only" | "store_full" | "store_failed" | "not_found" | "invalid_input" | "interrupted";
 
 /**  An error as it goes over a wire or into the database. */
 export type ErrorReport = {
@@ -165,6 +247,32 @@ export type FinishReason =
 /**  It failed. */
 "error";
 
+/**  A [`FitReport`] as the page shows it. */
+export type FitSummary = {
+	/**  The weights in the executor's form, in MiB. */
+	weights_mib: number | null,
+	/**  Keys and values, in MiB. */
+	kv_mib: number | null,
+	/**  Buffers, tokenizer, the process, in MiB. */
+	compute_mib: number | null,
+	/**  Left to the rest of the machine, in MiB. */
+	reserve_mib: number | null,
+	/**  All of it, in MiB. */
+	total_mib: number | null,
+	/**  What is free now, in MiB. */
+	free_mib: number | null,
+	/**  Whether it fits. */
+	fits: boolean,
+	/**  The longest context in tokens that fits; 0 when not even the shortest does. */
+	max_context: number,
+	/**  The context that this is for, in tokens. */
+	context_tokens: number,
+	/**  Whether the parts are an estimate rather than counted from what the executor does. */
+	is_estimate: boolean,
+	/**  Loads from which the figures were corrected. */
+	corrected_by_loads: number,
+};
+
 /**  A folder that the page can show in the file browser. */
 export type FolderKind = "data" | "models" | "logs";
 
@@ -182,6 +290,10 @@ export type LoadedModel = {
 	device: string,
 	/**  Size of its file in MiB. */
 	size_mib: number,
+	/**  What its process held when it was loaded, in MiB; absent where that cannot be measured. */
+	resident_mib: number | null,
+	/**  How long the load took, in milliseconds. */
+	load_ms: number,
 };
 
 /**  One message. */
@@ -221,13 +333,51 @@ export type MessageStatus =
 /**  Not produced; the error says why. */
 "failed";
 
+/**  Everything that is known of a model without loading it. */
+export type ModelDetails = {
+	/**  Its name. */
+	name: string,
+	/**  Where it was found; absent when it was named by its path. */
+	origin: Origin | null,
+	/**  Its files. */
+	files: string[],
+	/**  Size of its files in MiB, rounded up. */
+	size_mib: number,
+	/**  As the file names it. */
+	architecture: string,
+	/**  Parameters in millions. */
+	parameters_millions: number | null,
+	/**  The type that holds most of the weights. */
+	quantization: string,
+	/**  The types of its parts. */
+	parts: PartSummary[],
+	/**  The longest context in tokens that it was trained for. */
+	context_length: number,
+	/**  Layers. */
+	layers: number,
+	/**  Query heads. */
+	heads: number,
+	/**  Key and value heads. */
+	kv_heads: number,
+	/**  Tokens known. */
+	vocabulary: number,
+	/**  Whether it says how a conversation is written. */
+	chat_template: boolean,
+	/**  As the file names it. */
+	licence: string | null,
+	/**  What runs it on a CPU. */
+	runs_on: RunsOn,
+	/**  Why it cannot be used. */
+	problem: ErrorReport | null,
+};
+
 /**  A model of the list, usable or not. */
 export type ModelSummary = {
-	/**  The file's name without its ending. */
+	/**  Its name, like no other's. */
 	name: string,
-	/**  The file. */
+	/**  Its file, the first of its files, or its folder. */
 	path: string,
-	/**  Size of the file in MiB, rounded up. */
+	/**  Size of its files in MiB, rounded up. */
 	size_mib: number,
 	/**  As the file names it; empty when it cannot be read. */
 	architecture: string,
@@ -235,8 +385,37 @@ export type ModelSummary = {
 	quantization: string,
 	/**  The longest context in tokens; 0 when it cannot be read. */
 	context_length: number,
+	/**  Parameters in millions; 0 when it cannot be read. */
+	parameters_millions: number | null,
+	/**  Where it was found. */
+	origin: Origin,
+	/**  What runs it on a CPU. */
+	runs_on: RunsOn,
 	/**  Why it cannot be used. */
 	problem: ErrorReport | null,
+};
+
+/**  Where a model was found. */
+export type Origin = 
+/**  Tektra's own folder. */
+"tektra" | 
+/**  A folder that the person added. */
+"added" | 
+/**  LM Studio's folder. */
+"lm_studio" | 
+/**  Ollama's store. */
+"ollama" | 
+/**  Jan's folder. */
+"jan" | 
+/**  The cache of the Hugging Face libraries. */
+"hugging_face";
+
+/**  Tensors that do the same thing. */
+export type PartSummary = {
+	/**  `attention`, `feed-forward`, `embeddings`, `output`, `norms`, `other`. */
+	part: string,
+	/**  Their types with the MiB that each takes, the largest first: `Q4_K`, 120.5. */
+	types: ([string, number | null])[],
 };
 
 /**  What an answer cost, kept with it. */
@@ -273,6 +452,17 @@ export type Receipt = {
 	device: string,
 };
 
+/**  What runs a model on a CPU. */
+export type RunsOn = 
+/**  Tektra's own executor. */
+"tektra_cpu" | 
+/**  mistral.rs. */
+"mistral_rs" | 
+/**  Nothing as it is; Tektra can make a GGUF file of it. */
+"convert" | 
+/**  Nothing. */
+"nothing";
+
 /**  A message to send. */
 export type SendRequest = {
 	/**  Absent begins a conversation. */
@@ -297,6 +487,12 @@ export type Settings = {
 	temperature: number | null,
 	/**  The longest answer in tokens. */
 	max_tokens: number,
+	/**  Folders besides Tektra's own that models are looked for in. */
+	model_folders: string[],
+	/**  Whether models of LM Studio, Ollama, Jan and the Hugging Face cache are listed and used in place. */
+	other_programs: boolean,
+	/**  Minutes without a message after which the model is unloaded; 0 keeps it. */
+	idle_unload_minutes: number,
 };
 
 /**  Who wrote a message. */
@@ -324,6 +520,42 @@ export type StartupInfo = {
 	logs_folder: string,
 };
 
+/**  A model worth having. */
+export type Suggestion = {
+	/**  What a download is started with. */
+	id: string,
+	/**  Its name. */
+	title: string,
+	/**  Where it is published. */
+	repository: string,
+	/**  The file's name. */
+	file: string,
+	/**  Size of the download in MiB. */
+	size_mib: number,
+	/**  Whether that is an estimate. */
+	size_is_estimate: boolean,
+	/**  Parameters in millions. */
+	parameters_millions: number | null,
+	/**  `Q4_K_M`. */
+	quantization: string,
+	/**  In tokens. */
+	context_length: number,
+	/**  `apache-2.0`. */
+	licence: string,
+	/**  What it is good at. */
+	good_at: string,
+	/**  Whether it is made for programs rather than for conversation. */
+	for_code: boolean,
+};
+
+/**  Models worth having, and the best for this machine. */
+export type Suggestions = {
+	/**  All of them. */
+	models: Suggestion[],
+	/**  The best for this machine. */
+	best: Best | null,
+};
+
 /**  Light or dark. */
 export type Theme = 
 /**  As the system is. */
@@ -332,6 +564,39 @@ export type Theme =
 "light" | 
 /**  Always dark. */
 "dark";
+
+/**  Why a model was taken out of memory. */
+export type UnloadReason = 
+/**  The person asked for it. */
+{ kind: "asked" } | 
+/**  Nobody had used it for long. */
+{ kind: "idle"; 
+/**  For how many minutes. */
+minutes: number } | 
+/**  Another model needed its room. */
+{ kind: "made_room"; 
+/**  The other one's name. */
+model: string };
+
+/**  What an unload gave back: its process is gone, and with it all that it held. */
+export type Unloaded = {
+	/**  The model's name. */
+	model: string,
+	/**  Why. */
+	why: UnloadReason,
+	/**  What the process held before, in MiB. */
+	resident_before_mib: number,
+	/**  And after: 0 when it is gone. */
+	resident_after_mib: number,
+	/**  What the machine had available before, in MiB. */
+	available_before_mib: number,
+	/**  And after. */
+	available_after_mib: number,
+	/**  The difference. */
+	given_back_mib: number,
+	/**  From the request to the process's end, in milliseconds. */
+	took_ms: number | null,
+};
 
 /* Tauri Specta runtime */
 async function typedError<T, E>(result: Promise<T>): Promise<{ status: "ok"; data: T } | { status: "error"; error: E }> {

@@ -1,5 +1,15 @@
 import { expect, test } from "vitest";
-import { count, counted, duration, estimate, figures, size, speed } from "./format";
+import {
+  count,
+  counted,
+  duration,
+  estimate,
+  figures,
+  parameters,
+  size,
+  speed,
+  transfer,
+} from "./format";
 
 test.each([
   [0, "0"],
@@ -45,5 +55,17 @@ test("estimates are coarse and never nothing", () => {
 test("sizes and speeds carry their units", () => {
   expect(size(94)).toBe("94 MiB");
   expect(size(4311)).toBe("4.21 GiB");
+  expect(size(1023.8)).toBe("1.00 GiB");
+  expect(size(0.4821)).toBe("0.482 MiB");
+  expect(size(0)).toBe("0 MiB");
+  expect(transfer(23.44)).toBe("23.4 MiB/s");
   expect(speed(23.44)).toBe("23.4 tok/s");
+});
+
+test("parameters are counted in millions and billions", () => {
+  expect(parameters(134.515008)).toBe("135 M");
+  expect(parameters(999.7)).toBe("1.00 B");
+  expect(parameters(7615.6)).toBe("7.62 B");
+  expect(parameters(0)).toBe("");
+  expect(parameters(null)).toBe("");
 });

@@ -46,9 +46,22 @@ export function estimate(ms: number): string {
   return `${count(minutes)} min`;
 }
 
-/** A size that was counted in MiB: "94 MiB", "4.21 GiB". */
+/** A size in MiB: "94 MiB", "4.21 GiB", and where a whole MiB would be coarse "0.482 MiB". */
 export function size(mib: number): string {
-  return mib < 1024 ? `${grouped.format(mib)} MiB` : `${figures(mib / 1024)} GiB`;
+  if (mib >= 1023.5) return `${figures(mib / 1024)} GiB`;
+  const whole = mib >= 10 || Number.isInteger(mib);
+  return `${whole ? grouped.format(mib) : figures(mib)} MiB`;
+}
+
+/** How fast bytes come: "23.4 MiB/s". */
+export function transfer(mibPerSecond: number): string {
+  return `${figures(mibPerSecond)} MiB/s`;
+}
+
+/** A model's parameters: "135 M", "1.72 B"; empty when they are not known. */
+export function parameters(millions: number | null): string {
+  if (!millions) return "";
+  return millions < 999.5 ? `${figures(millions)} M` : `${figures(millions / 1000)} B`;
 }
 
 /** A speed: "23.4 tok/s". */

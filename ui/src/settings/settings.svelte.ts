@@ -11,6 +11,9 @@ class Preferences {
     system_prompt: "",
     temperature: 0.7,
     max_tokens: 1024,
+    model_folders: [],
+    other_programs: true,
+    idle_unload_minutes: 15,
   });
   /** What the core told at start: version and folders. */
   info = $state.raw<StartupInfo | null>(null);

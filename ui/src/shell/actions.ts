@@ -1,3 +1,4 @@
+import { tick } from "svelte";
 import type { FolderKind, Message } from "../bindings";
 import { composer } from "../chat/composer.svelte";
 import { copy } from "../chat/copy";
@@ -6,14 +7,16 @@ import { thread } from "../chat/thread.svelte";
 import { conversations } from "../conversations/conversations.svelte";
 import { ipc } from "../ipc";
 import { isKey, isTyping, type Key } from "../lib/keys";
+import { library } from "../models/library.svelte";
 import { preferences } from "../settings/settings.svelte";
+import { engine } from "./engine.svelte";
 import { layout } from "./layout.svelte";
 import { attempt, toasts } from "./toasts.svelte";
 
 /** Something a person can do from anywhere: by its key, from the palette, or by a button. */
 export type Action = {
   label: string;
-  group: "Conversation" | "Answer" | "Window";
+  group: "Conversation" | "Answer" | "Models" | "Window";
   key?: Key;
   /** Whether there is anything to do it to just now. */
   ready?: () => boolean;
@@ -80,6 +83,16 @@ export function newChat(): void {
   layout.show("chat");
   thread.startNew();
   composer.focus();
+}
+
+/** Shows the models worth having, and what is being downloaded. */
+export function getModels(): void {
+  library.tab = "get";
+  layout.show("models");
+}
+
+function inLibrary() {
+  return layout.view === "models" && library.tab === "library";
 }
 
 function inChat() {
@@ -209,6 +222,44 @@ export const actions = {
     ready: () => inChat() && thread.messages.length > 0,
     run: () => reading.toEnd(),
   },
+  findModel: {
+    label: "Search models",
+    group: "Models",
+    key: { key: "f", mod: true },
+    ready: () => layout.view === "models",
+    run: () => {
+      library.tab = "library";
+      void tick().then(() => document.getElementById("model-search")?.focus());
+    },
+  },
+  useModel: {
+    label: "Use this model",
+    group: "Models",
+    key: { key: "Enter", mod: true },
+    ready: () => inLibrary() && library.usable !== null,
+    run: () => {
+      if (library.usable) library.use(library.usable);
+    },
+  },
+  unload: {
+    label: "Unload now",
+    group: "Models",
+    key: { key: "u", mod: true, shift: true },
+    ready: () => engine.model !== null && !engine.unloading,
+    run: () => void engine.unload(),
+  },
+  getModels: {
+    label: "Get models",
+    group: "Models",
+    key: { key: "d", mod: true },
+    run: getModels,
+  },
+  lookForModels: {
+    label: "Look for models again",
+    group: "Models",
+    key: { key: "F5" },
+    run: () => void engine.lookAgain(),
+  },
   palette: {
     label: "Find anything",
     group: "Window",
@@ -220,6 +271,15 @@ export const actions = {
     group: "Window",
     key: { key: "1", mod: true },
     run: () => layout.show("chat"),
+  },
+  models: {
+    label: "Models",
+    group: "Window",
+    key: { key: "2", mod: true },
+    run: () => {
+      library.tab = "library";
+      layout.show("models");
+    },
   },
   settings: {
     label: "Settings",
@@ -283,7 +343,7 @@ export function onWindowKey(event: KeyboardEvent): void {
 /** Closes the nearest thing, or else stops the answer. */
 function escape(): boolean {
   if (layout.drawerOpen) layout.closeDrawer();
-  else if (layout.view === "settings") layout.show("chat");
+  else if (layout.view !== "chat") layout.show("chat");
   else if (thread.streaming) thread.stop();
   else return false;
   return true;

@@ -1,7 +1,15 @@
-import type { CoreEvent, EngineState, LoadedModel, ModelSummary, Receipt } from "../bindings";
+import type {
+  CoreEvent,
+  EngineState,
+  LoadedModel,
+  ModelSummary,
+  Receipt,
+  Unloaded,
+} from "../bindings";
 import { ipc } from "../ipc";
 import { RateMeter } from "../lib/rate";
-import { attempt } from "./toasts.svelte";
+import { unloadNotice } from "../models/words";
+import { attempt, toasts } from "./toasts.svelte";
 
 /** The engine as the core last described it, its models, and how fast it writes. */
 class Engine {
@@ -10,6 +18,9 @@ class Engine {
   since = $state(0);
   models = $state.raw<ModelSummary[]>([]);
   modelsKnown = $state(false);
+  /** What the last unload gave back, until that is read. */
+  unloads = $state.raw<Unloaded[]>([]);
+  unloading = $state(false);
   /** Tokens per second of the answer being written, or null. */
   rate = $state<number | null>(null);
   /** Tokens per second of the last finished answer, or null. */
@@ -48,6 +59,15 @@ class Engine {
 
   restart = () => attempt(() => ipc.engineRestart());
 
+  /** Takes the model out of memory, after the answer that is being written. */
+  async unload(): Promise<void> {
+    this.unloading = true;
+    await attempt(async () => {
+      this.unloads = await ipc.engineUnload();
+    });
+    this.unloading = false;
+  }
+
   /** Starts the engine ahead of the first question, once for each time it is idle. */
   warm(): void {
     if (this.now.kind !== "idle" || this.#warming) return;
@@ -65,6 +85,11 @@ class Engine {
     if (event.type === "engine_state") {
       this.#heard = true;
       this.#take(event.state);
+    }
+    // What was asked for is told by the answer to the question.
+    if (event.type === "unloaded" && event.unloaded.why.kind !== "asked") {
+      this.unloads = [event.unloaded];
+      toasts.note(unloadNotice(event.unloaded));
     }
     if (event.type === "answer_started") this.#begun = new Set([...this.#begun, event.message_id]);
     if (event.type === "answer_finished") {

@@ -3,9 +3,12 @@ import { recall, remember } from "../lib/remember";
 /** Below this width the conversation list is a drawer over the thread. */
 const NARROW = "(max-width: 900px)";
 
+/** A place of the rail. */
+export type View = "chat" | "models" | "settings";
+
 /** What the window shows, apart from any content. */
 class Layout {
-  view = $state<"chat" | "settings">("chat");
+  view = $state<View>("chat");
   narrow = $state(false);
   paletteOpen = $state(false);
   keysOpen = $state(false);
@@ -38,7 +41,7 @@ class Layout {
     this.#drawer = false;
   }
 
-  show(view: "chat" | "settings"): void {
+  show(view: View): void {
     this.view = view;
     this.#drawer = false;
   }

@@ -1,7 +1,8 @@
 import type { ModelSummary } from "../bindings";
 import { size } from "../lib/format";
+import { currentModel } from "../models/current";
 import { preferences } from "../settings/settings.svelte";
-import { openFolder } from "./actions";
+import { getModels, openFolder } from "./actions";
 import { engine } from "./engine.svelte";
 import type { MenuItem } from "./menu.svelte";
 
@@ -9,16 +10,6 @@ import type { MenuItem } from "./menu.svelte";
 export function modelNote(model: ModelSummary): string {
   if (model.problem) return model.problem.message;
   return [model.architecture, model.quantization, size(model.size_mib)].filter(Boolean).join(" · ");
-}
-
-/** The model that is in use or would be. */
-export function currentModel(): string | null {
-  return (
-    preferences.now.model ??
-    engine.model?.name ??
-    engine.models.find((model) => !model.problem)?.name ??
-    null
-  );
 }
 
 /** The models as a menu; what cannot be used is there, grey, with its reason. */
@@ -36,8 +27,13 @@ export function modelItems(): MenuItem[] {
     ? models
     : [
         {
+          label: "Get a model",
+          note: "There is none yet. Tektra suggests one for this machine.",
+          run: getModels,
+        },
+        {
           label: "Open models folder",
-          note: "There is no model yet. Put a GGUF file there.",
+          note: "A GGUF file put there is found.",
           run: () => openFolder("models"),
         },
       ];
