@@ -35,6 +35,14 @@ fn ask_streams_text_to_stdout_and_the_rest_to_stderr() {
 }
 
 #[test]
+fn what_a_person_should_know_of_a_model_is_told() {
+    let folder = Folder::with_model("strange");
+    let output = run(terminal(&folder, "scripted-engine").args(["ask", "say 1 words"]));
+    assert_eq!(stdout(&output), "word1\n");
+    assert!(stderr(&output).contains("Note: this model is strange."), "{}", stderr(&output));
+}
+
+#[test]
 fn ask_json_keeps_its_contract() {
     let folder = Folder::with_model("small");
     let output = run(terminal(&folder, "scripted-engine").args(["ask", "say 3 words", "--json"]));

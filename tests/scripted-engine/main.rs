@@ -52,7 +52,12 @@ async fn main() {
                     load_ms: 1,
                     device: "a script".into(),
                     parallel,
-                    warnings: Vec::new(),
+                    warnings: load
+                        .path
+                        .contains("strange")
+                        .then(|| "this model is strange.".into())
+                        .into_iter()
+                        .collect(),
                 }));
             }
             Request::Generate(request) => {

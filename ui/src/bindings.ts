@@ -294,6 +294,8 @@ export type LoadedModel = {
 	resident_mib: number | null,
 	/**  How long the load took, in milliseconds. */
 	load_ms: number,
+	/**  What the person should know of it: sentences. */
+	warnings: string[],
 };
 
 /**  One message. */

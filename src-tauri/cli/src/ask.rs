@@ -8,7 +8,8 @@ use std::{
 use serde::Serialize;
 use serde_json::json;
 use tektra_core::{
-    Ask, Engine, EngineOptions, Error, FinishReason, Home, Library, Model, Piece, Receipt, Role, Settings, Store, Turn,
+    Ask, Engine, EngineOptions, EngineState, Error, FinishReason, Home, Library, Model, Piece, Receipt, Role, Settings,
+    Store, Turn,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -71,6 +72,9 @@ async fn answer(home: Home, prompt: Option<String>, choice: Choice, json: bool) 
         text
     };
     let (answer, text) = tokio::join!(engine.answer(&model, ask, pieces, stopping), printing);
+    if let EngineState::Ready { model } | EngineState::Thinking { model, .. } = &*engine.state().borrow() {
+        model.warnings.iter().for_each(|warning| eprintln!("Note: {warning}"));
+    }
     engine.end().await;
     let receipt = match answer {
         Ok(receipt) => receipt,

@@ -121,6 +121,8 @@ pub struct LoadedModel {
     pub resident_mib: Option<u32>,
     /// How long the load took, in milliseconds.
     pub load_ms: u32,
+    /// What the person should know of it: sentences.
+    pub warnings: Vec<String>,
 }
 
 /// Why a model was taken out of memory.
@@ -173,6 +175,7 @@ impl LoadedModel {
             size_mib: model.size_mib(),
             resident_mib: resident_bytes.map(mib),
             load_ms: loaded.load_ms,
+            warnings: loaded.warnings.clone(),
         }
     }
 }

@@ -25,6 +25,7 @@ export const model: LoadedModel = {
   size_mib: 94,
   resident_mib: 172,
   load_ms: 812,
+  warnings: [],
 };
 
 /** Plays the core behind the window: the same commands and events, with a scripted engine. */
