@@ -85,8 +85,8 @@ pub(super) fn symmetric<const N: usize>(values: &[f32; N], weights: &[f32; N], l
         }
         (better, best)
     };
-    for step in -9_i16..=9 {
-        attempt((low + 0.1 * f32::from(step)) / extreme);
+    for step in -5_i16..=5 {
+        attempt((low + 0.2 * f32::from(step)) / extreme);
     }
     let mut scale = attempt(low / extreme).1;
     for _ in 0..ROUNDS {
@@ -107,14 +107,9 @@ fn symmetric_sums<const N: usize>(
     low: f32,
     high: f32,
 ) -> (f32, f32) {
-    let (mut xq, mut qq) = ([0.0; LANES], [0.0; LANES]);
-    for (values, weights) in values.as_chunks().0.iter().zip(weights.as_chunks().0) {
-        let codes = each(|i| code(values[i], inverse, low, high));
-        let weighted = each(|i| weights[i] * codes[i]);
-        xq = each(|i| xq[i] + weighted[i] * values[i]);
-        qq = each(|i| qq[i] + weighted[i] * codes[i]);
-    }
-    (sum(xq), sum(qq))
+    let codes = each(|i| code(values[i], inverse, low, high));
+    let weighted: [f32; N] = each(|i| weights[i] * codes[i]);
+    (dot(&weighted, values), dot(&weighted, &codes))
 }
 
 /// The scale and offset with which `values` are nearest to `scale * code + offset`, codes from 0 to `high`. With
@@ -138,8 +133,8 @@ pub(super) fn affine<const N: usize>(values: &[f32; N], weights: &[f32; N], high
         }
         (better, best)
     };
-    for step in 0_i16..=20 {
-        attempt((high - 1.0 + 0.1 * f32::from(step)) / (most - least), 0.0);
+    for step in 0_i16..=10 {
+        attempt((high - 1.0 + 0.2 * f32::from(step)) / (most - least), 0.0);
     }
     let mut fitted = attempt(high / (most - least), 0.0).1;
     for _ in 0..ROUNDS {
@@ -192,16 +187,10 @@ impl Constant {
         high: f32,
         below_zero: bool,
     ) -> Affine {
-        let (mut q, mut qq, mut yq) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
-        for (values, weights) in values.as_chunks().0.iter().zip(weights.as_chunks().0) {
-            let y = each(|i| values[i] - self.least);
-            let codes = each(|i| code(y[i] - shift, inverse, 0.0, high));
-            let weighted = each(|i| weights[i] * codes[i]);
-            q = each(|i| q[i] + weighted[i]);
-            qq = each(|i| qq[i] + weighted[i] * codes[i]);
-            yq = each(|i| yq[i] + weighted[i] * y[i]);
-        }
-        let (q, qq, yq) = (sum(q), sum(qq), sum(yq));
+        let y = each(|i| values[i] - self.least);
+        let codes = each(|i| code(y[i] - shift, inverse, 0.0, high));
+        let weighted: [f32; N] = each(|i| weights[i] * codes[i]);
+        let (q, qq, yq) = (dot(weights, &codes), dot(&weighted, &codes), dot(&weighted, &y));
         let determinant = self.w * qq - q * q;
         let (mut scale, mut shift) = if determinant > SINGULAR * self.w * qq {
             ((self.w * yq - self.y * q) / determinant, (qq * self.y - q * yq) / determinant)
@@ -232,23 +221,30 @@ pub(super) fn error<const N: usize>(
     high: f32,
 ) -> f32 {
     let inverse = inverse(scale);
-    let mut error = [0.0; LANES];
-    for (values, weights) in values.as_chunks().0.iter().zip(weights.as_chunks().0) {
-        let codes = each(|i| code(values[i] - offset, inverse, low, high));
-        let off = each(|i| scale * codes[i] + offset - values[i]);
-        error = each(|i| error[i] + weights[i] * off[i] * off[i]);
+    let off: [f32; N] = each(|i| scale * code(values[i] - offset, inverse, low, high) + offset - values[i]);
+    let weighted = each(|i| weights[i] * off[i]);
+    dot(&weighted, &off)
+}
+
+/// The same for every element.
+#[inline(always)]
+fn each<const N: usize>(of: impl Fn(usize) -> f32) -> [f32; N] {
+    let mut all = [0.0; N];
+    for (i, one) in all.iter_mut().enumerate() {
+        *one = of(i);
     }
-    sum(error)
+    all
 }
 
-/// The same for every lane.
-#[inline(always)]
-fn each(of: impl Fn(usize) -> f32) -> [f32; LANES] {
-    std::array::from_fn(of)
-}
-
-#[inline(always)]
-fn sum(lanes: [f32; LANES]) -> f32 {
+/// The sum of products. A function of its own, so that the compiler computes its lanes side by side.
+#[inline(never)]
+fn dot<const N: usize>(a: &[f32; N], b: &[f32; N]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    for (a, b) in a.as_chunks::<LANES>().0.iter().zip(b.as_chunks::<LANES>().0) {
+        for lane in 0..LANES {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
     let [a, b, c, d, e, f, g, h] = lanes;
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
