@@ -2,6 +2,7 @@
 
 mod process;
 mod room;
+mod turn;
 
 use std::{
     collections::HashMap,
@@ -24,6 +25,7 @@ use crate::{
 };
 pub use process::EngineOptions;
 use process::Process;
+use turn::{Thinking, Waiting};
 
 /// Crashes in a row after which nothing is started again until the person asks for something.
 const CRASHES_IN_A_ROW: u32 = 3;
@@ -371,52 +373,6 @@ impl Receipt {
         self.prefill_tokens_per_second = usage.prefill_ms.map(|time_ms| f64::from(computed) / time_ms.max(0.001) * 1e3);
         self.decode_tokens_per_second = (usage.completion_tokens > 1)
             .then(|| f64::from(usage.completion_tokens - 1) / usage.decode_ms.max(0.001) * 1e3);
-    }
-}
-
-/// While it lives, the engine is thinking.
-struct Thinking {
-    engine: Engine,
-    model: LoadedModel,
-    process: Arc<Process>,
-    _turn: OwnedSemaphorePermit,
-}
-
-impl Thinking {
-    fn new(engine: Engine, process: &Arc<Process>, turn: OwnedSemaphorePermit) -> Self {
-        let model = loaded(process);
-        let waiting = engine.0.waiting.load(Ordering::Relaxed);
-        engine.0.state.send_replace(EngineState::Thinking { model: model.clone(), waiting });
-        Self { engine, model, process: process.clone(), _turn: turn }
-    }
-}
-
-impl Drop for Thinking {
-    fn drop(&mut self) {
-        let thinking = matches!(*self.engine.0.state.borrow(), EngineState::Thinking { .. });
-        // This one's turn is still taken.
-        let last = self.process.turns.available_permits() + 1 >= self.process.loaded.parallel.max(1) as usize;
-        if thinking && last && self.process.how_ended().is_none() {
-            self.engine.0.state.send_replace(EngineState::Ready { model: self.model.clone() });
-        }
-    }
-}
-
-/// While it lives, one more answer waits.
-struct Waiting(Engine);
-
-impl Waiting {
-    fn new(engine: Engine) -> Self {
-        engine.0.waiting.fetch_add(1, Ordering::Relaxed);
-        engine.recount();
-        Self(engine)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.0.recount();
     }
 }
 
