@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tektra_kernels::KvType;
+
 use crate::{
     LoadError, Sampling,
     forward::{Forward, Run},
@@ -28,6 +30,17 @@ pub(crate) const PREFILL_TOKENS: usize = 128;
 
 /// Prompt tokens of one step while other answers are being written, so that those do not stall.
 const PREFILL_TOKENS_BESIDE_OTHERS: usize = 32;
+
+/// How an [`Executor`] computes.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Threads that compute; at least 1.
+    pub threads: usize,
+    /// KV caches of finished conversations are kept for later turns, up to this many bytes with those in use.
+    pub kept_kv_bytes: usize,
+    /// What the KV caches' elements are.
+    pub kv: KvType,
+}
 
 /// An answer to compute.
 pub struct Job {
@@ -106,11 +119,12 @@ pub enum PromptError {
 }
 
 impl Executor {
-    /// Loads the model at `path` to compute on `threads` threads, keeping at most `kv_bytes` of KV caches for later turns.
+    /// Loads the model at `path`; `progress` hears how many bytes of its files are done.
     ///
     /// # Errors
     /// [`LoadError::Unsupported`] where another executor may do, otherwise the file's fault.
-    pub fn load(path: &Path, threads: usize, kv_bytes: usize) -> Result<Self, LoadError> {
+    pub fn load(path: &Path, options: Options, progress: &mut dyn FnMut(u64)) -> Result<Self, LoadError> {
+        let Options { threads, kept_kv_bytes, kv } = options;
         let file = ModelFile::open(path)?;
         let (tokenizer, template) = (Arc::new(read_tokenizer(&file)?), file.header.text("tokenizer.chat_template"));
         let name = |token: Option<u32>| token.and_then(|token| tokenizer.text_of(token)).unwrap_or_default();
@@ -120,10 +134,10 @@ impl Executor {
                 .map_err(|error| LoadError::Unsupported(format!("its chat template: {error}")))?,
             None => ChatTemplate::chatml(),
         };
-        let forward = Forward::load(file, threads, &tokenizer)?;
+        let forward = Forward::load(file, threads, kv, &tokenizer, progress)?;
         let (jobs, queue) = mpsc::channel();
         let work = Work {
-            kept: Kept::new(forward.layout, kv_bytes),
+            kept: Kept::new(forward.layout, kept_kv_bytes),
             forward,
             tokenizer: tokenizer.clone(),
             active: Vec::new(),

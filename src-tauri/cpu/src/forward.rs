@@ -1,15 +1,15 @@
 //! One step of a model: new tokens of any number of sequences through all layers.
 
 use tektra_kernels::{
-    ActivationRow, Activations, AttentionRun, AttentionShape, PAGE, Pool, Product, attend, dequantize, multiply, ops,
-    store_key, store_value,
+    ActivationRow, Activations, AttentionRun, AttentionShape, KvType, PAGE, Pool, Product, attend, dequantize,
+    multiply, ops, store_key, store_value,
 };
 
 use crate::{
     LoadError,
     kv::{Cache, PageLayout},
     tokenizer::Tokenizer,
-    weights::{Layer, ModelFile, Weights},
+    weights::{Layer, ModelFile, Shape, Weights},
 };
 
 /// New tokens of one sequence.
@@ -42,14 +42,20 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    /// Loads `file` to compute on `threads` threads what `tokenizer` makes of a text.
-    pub(crate) fn load(file: ModelFile, threads: usize, tokenizer: &Tokenizer) -> Result<Self, LoadError> {
+    /// Loads `file` to compute on `threads` threads what `tokenizer` makes of a text, with caches of the type `kv`.
+    pub(crate) fn load(
+        file: ModelFile,
+        threads: usize,
+        kv: KvType,
+        tokenizer: &Tokenizer,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self, LoadError> {
         let mut pool = Pool::new(threads)?;
-        let weights = Weights::read(file, &mut pool)?;
+        let weights = Weights::read(file, &mut pool, progress)?;
         if tokenizer.len() > weights.shape.vocabulary {
             return Err(LoadError::Damaged("its tokenizer has more tokens than the model".into()));
         }
-        let layout = PageLayout::new(&weights.shape);
+        let layout = PageLayout::new(&weights.shape, kv);
         Ok(Self {
             weights,
             layout,
@@ -129,12 +135,12 @@ impl Forward {
             self.pool.for_each(&mut rows, |(query, key, value, angles)| {
                 self.weights.place(layer, query, key, value, angles);
             });
-            let (keys, values) = (self.layout.keys(index), self.layout.values(index));
-            store(runs, &self.key, &self.value, kv_len, head_dim, keys, values);
+            store(runs, &self.key, &self.value, shape, self.layout, index);
 
             self.attended.resize(tokens, query_len);
-            let pages: Vec<Vec<&[u16]>> =
-                runs.iter().map(|run| run.cache.pages.iter().map(|page| &page[..]).collect()).collect();
+            let pages: Vec<Vec<&[u8]>> =
+                runs.iter().map(|run| run.cache.pages.iter().map(|page| page.bytes()).collect()).collect();
+            let (keys, values) = (self.layout.keys(index), self.layout.values(index));
             let mut attention: Vec<AttentionRun<'_>> = Vec::with_capacity(runs.len());
             let (mut queries, mut out) = (&self.query[..], self.attended.values_mut());
             for (run, pages) in runs.iter().zip(&pages) {
@@ -144,7 +150,7 @@ impl Forward {
                 let first_position = run.cache.tokens.len();
                 attention.push(AttentionRun { first_position, queries: these, pages, keys, values, out: target });
             }
-            let heads = AttentionShape { heads: shape.heads, kv_heads: shape.kv_heads, head_dim };
+            let heads = AttentionShape { heads: shape.heads, kv_heads: shape.kv_heads, head_dim, kv: self.layout.kv };
             attend(&mut self.pool, heads, &mut attention);
             drop(attention);
 
@@ -217,18 +223,20 @@ impl Weights {
 }
 
 /// Writes the new tokens' keys and values into their pages.
-fn store(runs: &mut [Run<'_>], key: &[f32], value: &[f32], kv_len: usize, head_dim: usize, keys: usize, values: usize) {
+fn store(runs: &mut [Run<'_>], key: &[f32], value: &[f32], shape: &Shape, layout: PageLayout, layer: usize) {
+    let (keys, values) = (layout.keys(layer), layout.values(layer));
+    let kv_len = shape.kv_heads * shape.head_dim;
     let mut rows = key.chunks_exact(kv_len).zip(value.chunks_exact(kv_len));
     for run in runs {
         let first = run.cache.tokens.len();
         for (position, (key, value)) in (first..first + run.tokens.len()).zip(rows.by_ref()) {
             let page = std::sync::Arc::get_mut(&mut run.cache.pages[position / PAGE]);
-            let page = page.expect("`reserve` made it this sequence's alone");
-            let heads = key.chunks_exact(head_dim).zip(value.chunks_exact(head_dim));
+            let page = page.expect("`reserve` made it this sequence's alone").bytes_mut();
+            let heads = key.chunks_exact(shape.head_dim).zip(value.chunks_exact(shape.head_dim));
             for (head, (key, value)) in heads.enumerate() {
-                let at = head * head_dim * PAGE;
-                store_key(&mut page[keys + at..], position % PAGE, key);
-                store_value(&mut page[values + at..], position % PAGE, value);
+                let at = layout.head(head);
+                store_key(layout.kv, &mut page[keys + at..], position % PAGE, key);
+                store_value(layout.kv, &mut page[values + at..], position % PAGE, value);
             }
         }
     }

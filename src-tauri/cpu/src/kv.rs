@@ -2,40 +2,48 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use tektra_kernels::PAGE;
+use tektra_kernels::{KvPage, KvType, PAGE};
 
 use crate::weights::Shape;
 
-/// Keys and values of all layers at [`PAGE`] positions: for each layer keys, then values, in half precision.
-pub(crate) type Page = Box<[u16]>;
-
-/// How a page is laid out.
+/// How a page is laid out: for each layer the keys of all heads, then their values. In bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct PageLayout {
+    pub(crate) kv: KvType,
     layers: usize,
+    /// The key (or value) of one head.
+    head: usize,
     /// Keys (or values) of one layer.
     half: usize,
 }
 
 impl PageLayout {
-    pub(crate) fn new(shape: &Shape) -> Self {
-        Self { layers: shape.layers, half: shape.kv_heads * shape.head_dim * PAGE }
+    pub(crate) fn new(shape: &Shape, kv: KvType) -> Self {
+        let head = kv.bytes_per_head(shape.head_dim) * PAGE;
+        Self { kv, layers: shape.layers, head, half: shape.kv_heads * head }
     }
 
+    /// Where a layer's keys begin.
     pub(crate) fn keys(self, layer: usize) -> usize {
         layer * 2 * self.half
     }
 
+    /// Where a layer's values begin.
     pub(crate) fn values(self, layer: usize) -> usize {
         self.keys(layer) + self.half
     }
 
-    pub(crate) fn bytes(self) -> usize {
-        self.layers * 2 * self.half * size_of::<u16>()
+    /// Where a head begins in its layer's keys or values.
+    pub(crate) fn head(self, head: usize) -> usize {
+        head * self.head
     }
 
-    fn page(self) -> Arc<Page> {
-        Arc::new(vec![0; self.layers * 2 * self.half].into())
+    pub(crate) fn bytes(self) -> usize {
+        self.layers * 2 * self.half
+    }
+
+    fn page(self) -> Arc<KvPage> {
+        Arc::new(KvPage::new(self.bytes()))
     }
 }
 
@@ -44,7 +52,7 @@ impl PageLayout {
 pub(crate) struct Cache {
     /// Tokens whose keys and values are there.
     pub(crate) tokens: Vec<u32>,
-    pub(crate) pages: Vec<Arc<Page>>,
+    pub(crate) pages: Vec<Arc<KvPage>>,
 }
 
 impl Cache {
@@ -107,7 +115,7 @@ impl Kept {
     /// Bytes of all pages, each counted once.
     pub(crate) fn bytes<'a>(&self, active: impl Iterator<Item = &'a Cache>) -> usize {
         let pages = |cache: &Cache| cache.pages.iter().map(Arc::as_ptr).collect::<Vec<_>>();
-        let all: HashSet<*const Page> = self.caches.iter().flat_map(pages).chain(active.flat_map(pages)).collect();
+        let all: HashSet<*const KvPage> = self.caches.iter().flat_map(pages).chain(active.flat_map(pages)).collect();
         all.len() * self.layout.bytes()
     }
 }
@@ -116,7 +124,7 @@ impl Kept {
 mod tests {
     use super::*;
 
-    const LAYOUT: PageLayout = PageLayout { layers: 1, half: 4 };
+    const LAYOUT: PageLayout = PageLayout { kv: KvType::F16, layers: 1, head: 64, half: 64 };
 
     fn cache(tokens: impl IntoIterator<Item = u32>) -> Cache {
         let mut cache = Cache::default();

@@ -7,15 +7,18 @@
 mod executor;
 mod forward;
 mod kv;
+#[cfg(test)]
+mod kv_tests;
 mod measure;
 mod sampler;
 mod template;
 mod tokenizer;
 mod weights;
 
-pub use executor::{Ended, Executor, Job, MOST_TOGETHER, Outcome, Piece, PromptError};
+pub use executor::{Ended, Executor, Job, MOST_TOGETHER, Options, Outcome, Piece, PromptError};
 pub use measure::{Speed, Subject, read_gigabytes_per_second};
 pub use sampler::Sampling;
+pub use tektra_kernels::{KvType, UnknownKvType};
 pub use template::TemplateError;
 pub use tokenizer::{FolderError, TokenizerError, Warning, write_tokenizer_folder};
 pub use weights::LoadError;

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Instant};
 
-use tektra_kernels::Pool;
+use tektra_kernels::{KvType, Pool};
 
 use crate::{
     LoadError,
@@ -29,14 +29,14 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Loads the model at `path` to compute on `threads` threads.
+    /// Loads the model at `path` to compute on `threads` threads, with KV caches of the type `kv`.
     ///
     /// # Errors
     /// As [`crate::Executor::load`].
-    pub fn load(path: &Path, threads: usize) -> Result<Self, LoadError> {
+    pub fn load(path: &Path, threads: usize, kv: KvType) -> Result<Self, LoadError> {
         let file = ModelFile::open(path)?;
         let tokenizer = read_tokenizer(&file)?;
-        Ok(Self { forward: Forward::load(file, threads, &tokenizer)?, tokenizer })
+        Ok(Self { forward: Forward::load(file, threads, kv, &tokenizer, &mut |_| {})?, tokenizer })
     }
 
     /// The instruction set that computes.

@@ -107,6 +107,10 @@ impl ModelFile {
         Ok(Packed::new(pool, &self.matrix(&weight))?)
     }
 
+    fn size_bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes.len() as u64).sum()
+    }
+
     /// Gives back the memory that reading took; what is needed again is mapped again.
     fn release(&self) {
         #[cfg(unix)]
@@ -177,8 +181,8 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Reads and packs the weights on the threads of `pool`.
-    pub(crate) fn read(file: ModelFile, pool: &mut Pool) -> Result<Self, LoadError> {
+    /// Reads and packs the weights on the threads of `pool`; `progress` hears the bytes of the files that are done.
+    pub(crate) fn read(file: ModelFile, pool: &mut Pool, progress: &mut dyn FnMut(u64)) -> Result<Self, LoadError> {
         let shape = Shape::read(&file)?;
         let Shape { dim, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = shape;
         let embedding = file.weight("token_embd.weight", vocabulary, dim)?;
@@ -208,6 +212,7 @@ impl Weights {
                 };
                 // So that the file never lies in memory as a whole beside its copy.
                 file.release();
+                progress(file.size_bytes() * (index as u64 + 1) / shape.layers.max(1) as u64);
                 Ok(layer)
             })
             .collect::<Result<_, LoadError>>()?;

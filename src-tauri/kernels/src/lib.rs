@@ -6,7 +6,7 @@
 //!
 //! - [`multiply`]: products of activations with weights in any [`Format`], which a [`Matrix`] has as in the file and a
 //!   [`Packed`] in the kernels' own order
-//! - [`attend`]: attention over a paged KV cache
+//! - [`attend`]: attention over a paged KV cache of any [`KvType`]
 //! - [`ops`]: norms, rotation, activation functions
 //! - [`Pool`]: the threads
 //!
@@ -28,7 +28,9 @@ mod quantized;
 mod simd;
 
 pub use activations::{ActivationRow, Activations};
-pub use attention::{AttentionRun, AttentionShape, PAGE, attend, store_key, store_value};
+pub use attention::{
+    AttentionRun, AttentionShape, KvPage, KvType, PAGE, UnknownKvType, attend, store_key, store_value,
+};
 pub use decode::{dequantize, f16_to_f32, f32_to_f16};
 pub use format::{Format, Matrix};
 pub use packed::{Packed, memory};

@@ -6,6 +6,8 @@ use super::{
     *,
 };
 
+mod attention;
+
 struct Random(u64);
 
 impl Random {
@@ -175,12 +177,12 @@ fn every_level_gives_the_same_to_the_last_bit() {
 }
 
 at_every_level! {
-    fn vector_operations(x: &[f32], y: &[f32], halves: &[u16], out: &mut Vec<f32>) = operations
+    fn vector_operations(x: &[f32], y: &[f32], halves: &[u16], codes: &[i8], out: &mut Vec<f32>) = operations
 }
 
 #[inline(always)]
-unsafe fn operations<S: Simd>(x: &[f32], y: &[f32], halves: &[u16], out: &mut Vec<f32>) {
-    assert!(x.len() == LANES && y.len() == LANES && halves.len() == LANES, "one vector");
+unsafe fn operations<S: Simd>(x: &[f32], y: &[f32], halves: &[u16], codes: &[i8], out: &mut Vec<f32>) {
+    assert!([x.len(), y.len(), halves.len(), codes.len()] == [LANES; 4], "one vector");
     // SAFETY: whole vectors.
     unsafe {
         let (x, y) = (S::load(x.as_ptr()), S::load(y.as_ptr()));
@@ -192,6 +194,7 @@ unsafe fn operations<S: Simd>(x: &[f32], y: &[f32], halves: &[u16], out: &mut Ve
         out.extend(S::lanes(S::exp(x)));
         out.extend(S::lanes(S::load_f16(halves.as_ptr())));
         out.extend(S::lanes(S::load_bf16(halves.as_ptr())));
+        out.extend(S::lanes(S::load_i8(codes.as_ptr())));
         out.extend([S::sum(x), S::largest(x)]);
     }
 }
@@ -201,6 +204,7 @@ fn vectors_are_the_same_to_the_last_bit() {
     let mut random = Random(31);
     for first in (0..=u16::MAX).step_by(LANES) {
         let halves: Vec<u16> = (0..LANES as u16).map(|i| first + i).collect();
+        let codes: Vec<i8> = halves.iter().map(|&half| half as i8).collect();
         let mut vector = |size: f32| (0..LANES).map(|_| random.unit() * size).collect::<Vec<f32>>();
         let (mut x, y) = (vector(100.0), vector(100.0));
         (x[1], x[2]) = (2.5, y[2]);
@@ -209,8 +213,8 @@ fn vectors_are_the_same_to_the_last_bit() {
         }
         let (mut plain, mut out) = (Vec::new(), Vec::new());
         // SAFETY: plain Rust runs anywhere.
-        unsafe { operations::<Portable>(&x, &y, &halves, &mut plain) };
-        vector_operations(&x, &y, &halves, &mut out);
+        unsafe { operations::<Portable>(&x, &y, &halves, &codes, &mut plain) };
+        vector_operations(&x, &y, &halves, &codes, &mut out);
         for (i, (got, plain)) in out.iter().zip(&plain).enumerate() {
             assert!(got == plain || got.is_nan() && plain.is_nan(), "{i} of {x:?}, {y:?}: {got} for {plain}");
         }
@@ -257,76 +261,6 @@ fn half_precision_is_converted_like_the_hardware_does() {
     assert_eq!(f32_to_f16(1.0 + 3.0 / 2048.0), 0x3c02, "ties to even");
     assert_eq!(f32_to_f16(2.0_f32.powi(-25)), 0, "ties to even");
     assert_eq!(f32_to_f16(2.0_f32.powi(-24)), 1);
-}
-
-/// Softmax attention in `f64` for one query.
-fn expected_attention(query: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>]) -> Vec<f64> {
-    let half = |value: f32| f64::from(f16_to_f32(f32_to_f16(value)));
-    let scores: Vec<f64> =
-        keys.iter().map(|key| query.iter().zip(key).map(|(&q, &k)| f64::from(q) * half(k)).sum()).collect();
-    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
-    let sum: f64 = weights.iter().sum();
-    let element =
-        |i: usize| weights.iter().zip(values).map(|(weight, value)| weight * half(value[i])).sum::<f64>() / sum;
-    (0..query.len()).map(element).collect()
-}
-
-#[test]
-fn attention_is_right_whole_in_parts_and_on_threads() {
-    let mut random = Random(99);
-    for (heads, kv_heads, head_dim, tokens) in [(3, 1, 64, 75_usize), (4, 4, 32, 33), (8, 2, 80, 20), (14, 2, 128, 40)]
-    {
-        let shape = AttentionShape { heads, kv_heads, head_dim };
-        let page_len = 2 * kv_heads * head_dim * PAGE;
-        let values_at = kv_heads * head_dim * PAGE;
-        let mut pages = vec![vec![0_u16; page_len]; tokens.div_ceil(PAGE)];
-        let mut vector = |len: usize| (0..len).map(|_| random.unit() * 2.0).collect::<Vec<f32>>();
-        let queries: Vec<f32> = vector(tokens * heads * head_dim).iter().map(|value| value * 0.1).collect();
-        let mut keys = vec![Vec::new(); kv_heads];
-        let mut values = vec![Vec::new(); kv_heads];
-        for position in 0..tokens {
-            let page = &mut pages[position / PAGE];
-            for head in 0..kv_heads {
-                let (key, value) = (vector(head_dim), vector(head_dim));
-                store_key(&mut page[head * head_dim * PAGE..], position % PAGE, &key);
-                store_value(&mut page[values_at + head * head_dim * PAGE..], position % PAGE, &value);
-                keys[head].push(key);
-                values[head].push(value);
-            }
-        }
-        let pages: Vec<&[u16]> = pages.iter().map(Vec::as_slice).collect();
-        let attend_from = |first: usize, threads: usize| {
-            let queries = &queries[first * heads * head_dim..];
-            let mut out = vec![f32::NAN; queries.len()];
-            let run = AttentionRun {
-                first_position: first,
-                queries,
-                pages: &pages,
-                keys: 0,
-                values: values_at,
-                out: &mut out,
-            };
-            attend(&mut Pool::new(threads).expect("threads"), shape, &mut [run]);
-            out
-        };
-        let whole = attend_from(0, 1);
-        for token in 0..tokens {
-            for head in 0..heads {
-                let at = (token * heads + head) * head_dim;
-                let kv_head = head / (heads / kv_heads);
-                let seen = token + 1;
-                let expected =
-                    expected_attention(&queries[at..][..head_dim], &keys[kv_head][..seen], &values[kv_head][..seen]);
-                for (i, expected) in expected.into_iter().enumerate() {
-                    assert!((f64::from(whole[at + i]) - expected).abs() < 1e-5, "head {head} of token {token}");
-                }
-            }
-        }
-        for first in [1, tokens / 2, tokens - 1] {
-            assert_eq!(attend_from(first, 3)[..], whole[first * heads * head_dim..], "from {first}");
-        }
-    }
 }
 
 #[test]

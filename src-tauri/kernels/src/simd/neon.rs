@@ -94,6 +94,20 @@ unsafe impl Simd for Neon {
     }
 
     #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Quarters {
+        unsafe {
+            let codes = vld1q_s8(from);
+            let (low, high) = (vmovl_s8(vget_low_s8(codes)), vmovl_high_s8(codes));
+            [
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
+                vcvtq_f32_s32(vmovl_high_s16(low)),
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
+                vcvtq_f32_s32(vmovl_high_s16(high)),
+            ]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn fma(a: Quarters, b: Quarters, c: Quarters) -> Quarters {
         unsafe { each!(vfmaq_f32(c, a, b)) }
     }

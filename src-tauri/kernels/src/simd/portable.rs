@@ -43,6 +43,11 @@ unsafe impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Lanes {
+        unsafe { from.cast::<[i8; LANES]>().read_unaligned() }.map(f32::from)
+    }
+
+    #[inline(always)]
     unsafe fn fma(a: Lanes, b: Lanes, c: Lanes) -> Lanes {
         // Rounded once, like the instruction, though without the instruction that is slow: results are the same anywhere.
         std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))

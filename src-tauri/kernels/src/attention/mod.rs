@@ -1,14 +1,15 @@
-//! Attention of new tokens over a paged KV cache in half precision.
+//! Attention of new tokens over a paged KV cache.
 
-use std::cell::RefCell;
+mod kv;
+
+use std::{cell::RefCell, marker::PhantomData};
+
+pub use kv::{KvPage, KvType, PAGE, UnknownKvType, store_key, store_value};
 
 use crate::{
     Pool,
     simd::{LANES, Simd, at_every_level},
 };
-
-/// Positions of one page of the KV cache.
-pub const PAGE: usize = 32;
 
 /// Queries computed together; more would not fit the registers.
 const TOGETHER: usize = 4;
@@ -16,7 +17,7 @@ const TOGETHER: usize = 4;
 /// Positions of queries that share one piece of work: their keys and values stay in the cache.
 const TILE: usize = 16;
 
-/// The heads of a layer.
+/// The heads of a layer and their cache.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionShape {
     /// Query heads; a multiple of `kv_heads`.
@@ -25,6 +26,8 @@ pub struct AttentionShape {
     pub kv_heads: usize,
     /// Elements of a head; a multiple of 16.
     pub head_dim: usize,
+    /// What the pages' elements are.
+    pub kv: KvType,
 }
 
 /// Consecutive new tokens of one sequence.
@@ -33,34 +36,14 @@ pub struct AttentionRun<'a> {
     pub first_position: usize,
     /// Queries, already scaled: tokens x heads x head_dim.
     pub queries: &'a [f32],
-    /// The sequence's pages, each with [`PAGE`] positions.
-    pub pages: &'a [&'a [u16]],
-    /// Where in a page this layer's keys begin: kv_heads x head_dim x [`PAGE`], so that one load has many positions.
+    /// The sequence's pages, each with [`PAGE`] positions, best as [`KvPage`] aligns them.
+    pub pages: &'a [&'a [u8]],
+    /// The byte of a page at which this layer's keys begin, one key head after the other.
     pub keys: usize,
-    /// Where in a page this layer's values begin: kv_heads x [`PAGE`] x head_dim.
+    /// The byte of a page at which this layer's values begin, one value head after the other.
     pub values: usize,
     /// Results: tokens x heads x head_dim.
     pub out: &'a mut [f32],
-}
-
-/// Writes a token's key of one head into the layer's keys of a page.
-///
-/// # Panics
-/// When `keys` is shorter than a head's keys.
-pub fn store_key(keys: &mut [u16], position: usize, key: &[f32]) {
-    for (element, &value) in key.iter().enumerate() {
-        keys[element * PAGE + position] = crate::f32_to_f16(value);
-    }
-}
-
-/// Writes a token's value of one head into the layer's values of a page.
-///
-/// # Panics
-/// When `values` is shorter than a head's values.
-pub fn store_value(values: &mut [u16], position: usize, value: &[f32]) {
-    for (to, &value) in values[position * value.len()..].iter_mut().zip(value) {
-        *to = crate::f32_to_f16(value);
-    }
 }
 
 /// Softmax(queries x keys) x values for every run.
@@ -68,16 +51,17 @@ pub fn store_value(values: &mut [u16], position: usize, value: &[f32]) {
 /// # Panics
 /// When shapes do not fit.
 pub fn attend(pool: &mut Pool, shape: AttentionShape, runs: &mut [AttentionRun<'_>]) {
-    let AttentionShape { heads, kv_heads, head_dim } = shape;
+    let AttentionShape { heads, kv_heads, head_dim, kv } = shape;
     assert!(heads.is_multiple_of(kv_heads) && head_dim.is_multiple_of(16), "a shape that the kernel knows");
     let group = heads / kv_heads;
+    let head_bytes = kv.bytes_per_head(head_dim) * PAGE;
     let mut work = Vec::new();
     let mut outs = Vec::new();
     for (index, run) in runs.iter_mut().enumerate() {
         let tokens = run.queries.len() / (heads * head_dim);
         assert_eq!(run.out.len(), run.queries.len(), "room for the results");
         assert!(run.pages.len() * PAGE >= run.first_position + tokens, "pages for all positions");
-        let end = run.keys.max(run.values) + kv_heads * head_dim * PAGE;
+        let end = run.keys.max(run.values) + kv_heads * head_bytes;
         assert!(run.pages.iter().all(|page| page.len() >= end), "whole pages");
         outs.push(Out(run.out.as_mut_ptr()));
         for first in (0..tokens).step_by(TILE) {
@@ -105,10 +89,14 @@ pub fn attend(pool: &mut Pool, shape: AttentionShape, runs: &mut [AttentionRun<'
                 Query { query: run.queries[at..].as_ptr(), out, limit: run.first_position + token + 1 }
             })
             .collect();
-        let keys = run.keys + kv_head * head_dim * PAGE;
-        let values = run.values + kv_head * head_dim * PAGE;
+        let (keys, values) = (run.keys + kv_head * head_bytes, run.values + kv_head * head_bytes);
+        let pages = run.pages;
         // Borrowed out here: a closure inside of a kernel would not have its instruction set.
-        SCORES.with_borrow_mut(|scores| attend_head(run.pages, keys, values, head_dim, &queries, scores));
+        SCORES.with_borrow_mut(|scores| match kv {
+            KvType::F16 => attend_f16(Head { pages, keys, values, head_dim, of: PhantomData }, &queries, scores),
+            KvType::Q8 => attend_q8(Head { pages, keys, values, head_dim, of: PhantomData }, &queries, scores),
+            KvType::F32 => attend_f32(Head { pages, keys, values, head_dim, of: PhantomData }, &queries, scores),
+        });
     });
 }
 
@@ -128,27 +116,64 @@ thread_local! {
     static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-at_every_level! {
-    /// Queries that share one key and value head.
-    fn attend_head(
-        pages: &[&[u16]],
-        keys: usize,
-        values: usize,
-        head_dim: usize,
-        queries: &[Query],
-        scores: &mut Vec<f32>,
-    ) = head
+/// What the elements of a cache are in memory: half precision in a `u16`, a code in an `i8`, or an `f32`.
+trait Element: Copy {
+    /// Whether the scales of all positions follow the elements of a head.
+    const SCALED: bool = false;
+    /// # Safety
+    /// As for [`Simd`]'s loads.
+    unsafe fn load<S: Simd>(from: *const Self) -> S::F;
 }
 
-#[inline(always)]
-unsafe fn head<S: Simd>(
-    pages: &[&[u16]],
+impl Element for u16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> S::F {
+        unsafe { S::load_f16(from) }
+    }
+}
+
+impl Element for i8 {
+    const SCALED: bool = true;
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> S::F {
+        unsafe { S::load_i8(from) }
+    }
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> S::F {
+        unsafe { S::load(from) }
+    }
+}
+
+/// One key and value head in the pages of a sequence. `attend` checked that every page has it.
+#[derive(Clone, Copy)]
+struct Head<'a, E> {
+    pages: &'a [&'a [u8]],
+    /// The byte of a page at which its keys begin.
     keys: usize,
+    /// The byte of a page at which its values begin.
     values: usize,
     head_dim: usize,
-    queries: &[Query],
-    scores: &mut Vec<f32>,
-) {
+    of: PhantomData<E>,
+}
+
+at_every_level! {
+    fn attend_f16(head: Head<'_, u16>, queries: &[Query], scores: &mut Vec<f32>) = attend_head
+}
+
+at_every_level! {
+    fn attend_q8(head: Head<'_, i8>, queries: &[Query], scores: &mut Vec<f32>) = attend_head
+}
+
+at_every_level! {
+    fn attend_f32(head: Head<'_, f32>, queries: &[Query], scores: &mut Vec<f32>) = attend_head
+}
+
+/// Queries that share one key and value head.
+#[inline(always)]
+unsafe fn attend_head<S: Simd>(head: Head<'_, impl Element>, queries: &[Query], scores: &mut Vec<f32>) {
     for queries in queries.chunks(TOGETHER) {
         let mut positions = 0;
         for query in queries {
@@ -161,38 +186,41 @@ unsafe fn head<S: Simd>(
         // SAFETY: `attend` checked the pages; `queries.len()` is the number of queries.
         unsafe {
             match queries.len() {
-                1 => together::<S, 1>(pages, keys, values, head_dim, queries, scores),
-                2 => together::<S, 2>(pages, keys, values, head_dim, queries, scores),
-                3 => together::<S, 3>(pages, keys, values, head_dim, queries, scores),
-                _ => together::<S, 4>(pages, keys, values, head_dim, queries, scores),
+                1 => together::<S, _, 1>(head, queries, scores),
+                2 => together::<S, _, 2>(head, queries, scores),
+                3 => together::<S, _, 3>(head, queries, scores),
+                _ => together::<S, _, 4>(head, queries, scores),
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn together<S: Simd, const N: usize>(
-    pages: &[&[u16]],
-    keys: usize,
-    values: usize,
-    head_dim: usize,
-    queries: &[Query],
-    scores: &mut [f32],
-) {
+unsafe fn together<S: Simd, E: Element, const N: usize>(head: Head<'_, E>, queries: &[Query], scores: &mut [f32]) {
+    let Head { pages, keys, head_dim, .. } = head;
     unsafe {
         let positions = scores.len() / N;
         let row: [*mut f32; N] = std::array::from_fn(|n| scores.as_mut_ptr().add(n * positions));
         let query: [*const f32; N] = std::array::from_fn(|n| queries[n].query);
         for (index, page) in pages[..positions / PAGE].iter().enumerate() {
-            let keys = page.as_ptr().add(keys);
+            let next = pages.get(index + 1).unwrap_or(page).as_ptr().add(keys).cast::<E>();
+            let keys: *const E = page.as_ptr().add(keys).cast();
+            let scales: *const f32 = keys.add(head_dim * PAGE).cast();
             for at in (0..PAGE).step_by(2 * LANES) {
                 let mut sums = [[S::splat(0.0); 2]; N];
                 for element in 0..head_dim {
+                    prefetch::<S, E>(next, element * PAGE + at, 2 * LANES);
                     let keys = keys.add(element * PAGE + at);
-                    let keys = [S::load_f16(keys), S::load_f16(keys.add(LANES))];
+                    let keys = [E::load::<S>(keys), E::load::<S>(keys.add(LANES))];
                     for n in 0..N {
                         let query = S::splat(*query[n].add(element));
                         sums[n] = [S::fma(keys[0], query, sums[n][0]), S::fma(keys[1], query, sums[n][1])];
+                    }
+                }
+                if E::SCALED {
+                    let scales = [S::load(scales.add(at)), S::load(scales.add(at + LANES))];
+                    for n in 0..N {
+                        sums[n] = [S::mul(sums[n][0], scales[0]), S::mul(sums[n][1], scales[1])];
                     }
                 }
                 for n in 0..N {
@@ -203,15 +231,19 @@ unsafe fn together<S: Simd, const N: usize>(
         }
         let mut inverse = [0.0_f32; N];
         for n in 0..N {
-            inverse[n] = 1.0 / softmax::<S>(&mut scores[n * positions..][..positions], queries[n].limit);
+            let scores = &mut scores[n * positions..][..positions];
+            inverse[n] = 1.0 / softmax::<S>(scores, queries[n].limit);
+            if E::SCALED {
+                scale_weights::<S, E>(head, scores, queries[n].limit);
+            }
         }
         let mut element = 0;
         while element + 2 * LANES <= head_dim {
-            weigh::<S, N, 2>(pages, values, head_dim, element, queries, &row, &inverse);
+            weigh::<S, E, N, 2>(head, element, queries, &row, &inverse);
             element += 2 * LANES;
         }
         while element < head_dim {
-            weigh::<S, N, 1>(pages, values, head_dim, element, queries, &row, &inverse);
+            weigh::<S, E, N, 1>(head, element, queries, &row, &inverse);
             element += LANES;
         }
     }
@@ -243,25 +275,52 @@ unsafe fn softmax<S: Simd>(scores: &mut [f32], limit: usize) -> f32 {
     }
 }
 
+/// Asks for the cache lines of `count` elements of the next page, from `element` on: the hardware foresees the lines of
+/// a page, but not the page.
+#[inline(always)]
+unsafe fn prefetch<S: Simd, E>(next: *const E, element: usize, count: usize) {
+    for line in (0..count).step_by(64 / size_of::<E>()) {
+        // SAFETY: an address is all that this takes.
+        unsafe { S::prefetch(next.wrapping_add(element + line).cast()) };
+    }
+}
+
+/// Takes the scales of the values into the first `limit` weights, once for all elements.
+#[inline(always)]
+unsafe fn scale_weights<S: Simd, E: Element>(head: Head<'_, E>, weights: &mut [f32], limit: usize) {
+    for (page, weights) in head.pages.iter().zip(weights.as_chunks_mut::<PAGE>().0).take(limit.div_ceil(PAGE)) {
+        // SAFETY: `attend` checked that the page has this head, whose values' scales follow its values.
+        unsafe {
+            let values: *const E = page.as_ptr().add(head.values).cast();
+            let scales: *const f32 = values.add(head.head_dim * PAGE).cast();
+            for at in (0..PAGE).step_by(LANES) {
+                let weights = weights.as_mut_ptr().add(at);
+                S::store(weights, S::mul(S::load(weights), S::load(scales.add(at))));
+            }
+        }
+    }
+}
+
 /// Elements `element..` of the weighted sums of the values, `C` vectors of them.
 #[inline(always)]
-unsafe fn weigh<S: Simd, const N: usize, const C: usize>(
-    pages: &[&[u16]],
-    values: usize,
-    head_dim: usize,
+unsafe fn weigh<S: Simd, E: Element, const N: usize, const C: usize>(
+    head: Head<'_, E>,
     element: usize,
     queries: &[Query],
     weights: &[*mut f32; N],
     inverse: &[f32; N],
 ) {
+    let Head { pages, values, head_dim, .. } = head;
     unsafe {
         let limit = queries.iter().map(|query| query.limit).max().unwrap_or(0);
         let mut sums = [[S::splat(0.0); C]; N];
         for (index, page) in pages[..limit.div_ceil(PAGE)].iter().enumerate() {
-            let from = page.as_ptr().add(values + element);
+            let next = pages.get(index + 1).unwrap_or(page).as_ptr().add(values).cast::<E>();
+            let from = page.as_ptr().add(values).cast::<E>().add(element);
             for position in 0..PAGE.min(limit - index * PAGE) {
+                prefetch::<S, E>(next, position * head_dim + element, C * LANES);
                 let from = from.add(position * head_dim);
-                let values: [S::F; C] = std::array::from_fn(|c| S::load_f16(from.add(c * LANES)));
+                let values: [S::F; C] = std::array::from_fn(|c| E::load::<S>(from.add(c * LANES)));
                 for n in 0..N {
                     let weight = S::splat(*weights[n].add(index * PAGE + position));
                     for c in 0..C {
