@@ -149,7 +149,7 @@ pub(crate) fn ram_speed(machine: &Machine) -> (f64, bool) {
     known(machine.read_gb_per_second, ASSUMED_RAM_GB_PER_SECOND)
 }
 
-fn vram_speed(machine: &Machine) -> (f64, bool) {
+pub(crate) fn vram_speed(machine: &Machine) -> (f64, bool) {
     known(machine.vram_gb_per_second, ASSUMED_VRAM_GB_PER_SECOND)
 }
 

@@ -3,11 +3,15 @@
 //! For the CPU executor the parts are counted from what it does (`tektra-cpu`: `weights.rs`, `forward.rs`, `kv.rs`) and
 //! agree with measured processes within 5 %; for mistral.rs they are estimates, on a CPU from measured processes too.
 
+mod mistral_rs;
+
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::mistral_rs::{Held, cpu_layers_kv_bytes, gpu_kv_bytes, on_cpu, on_gpu};
 use crate::{
-    facts::{Executor, Facts, Part, Runs, TypeBytes},
+    facts::{Executor, Facts, Part, Runs},
     ggml,
+    precision::KvType,
 };
 
 /// KV caches of finished conversations that the CPU executor keeps for their next turn: its default.
@@ -38,9 +42,6 @@ const THREADS: u64 = 8;
 /// What a touch of a mapped file brings into memory: the usual fault-around of Linux.
 const TOUCH_BYTES: f64 = 65_536.0;
 
-/// Tokens by which mistral.rs's KV cache grows (`CACHE_GROW_SIZE`).
-const GROWTH_TOKENS: u64 = 512;
-
 /// Where a model is to be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -64,6 +65,9 @@ pub struct Plan {
     pub kept_kv_bytes: u64,
     /// Memory to leave to the rest of the machine.
     pub reserve_bytes: u64,
+    /// How keys and values are stored. mistral.rs has its own way on a CPU, F32, and no [`KvType::Q8`] anywhere.
+    #[serde(default)]
+    pub kv: KvType,
 }
 
 impl Plan {
@@ -75,6 +79,7 @@ impl Plan {
             parallel: 1,
             kept_kv_bytes: KEPT_KV_BYTES,
             reserve_bytes: 512 * MIB,
+            kv: KvType::F16,
         }
     }
 
@@ -158,22 +163,31 @@ pub fn fits(need: &Need, free_bytes: u64) -> bool {
 /// The longest context in tokens for which `plan` fits into `free_bytes`: a multiple of 32, at most what the model was
 /// trained for; `None` when not even the shortest fits. [`Plan::context_tokens`] does not matter.
 pub fn max_context(facts: &Facts, plan: &Plan, free_bytes: u64) -> Option<u32> {
+    longest_context(facts, |context_tokens| fits(&fit(facts, &Plan { context_tokens, ..*plan }), free_bytes))
+}
+
+/// The longest context in tokens that `fits`, as [`max_context`] counts them.
+pub(crate) fn longest_context(facts: &Facts, fits: impl Fn(u32) -> bool) -> Option<u32> {
     let page = PAGE_TOKENS as u32;
-    let fits = |pages: u32| fits(&fit(facts, &Plan { context_tokens: pages * page, ..*plan }), free_bytes);
-    let trained = if facts.context_length > 0 { facts.context_length } else { 4096 };
+    let trained = trained_context(facts);
     let (mut most, mut fewest) = ((trained / page).max(1), 1);
-    if !fits(fewest) {
+    if !fits(page) {
         return None;
     }
     while fewest < most {
         let middle = fewest + (most - fewest).div_ceil(2);
-        if fits(middle) {
+        if fits(middle.saturating_mul(page)) {
             fewest = middle;
         } else {
             most = middle - 1;
         }
     }
     Some((fewest * page).min(trained))
+}
+
+/// The context in tokens that the model was trained for; a usual one where it does not say.
+pub(crate) fn trained_context(facts: &Facts) -> u32 {
+    if facts.context_length > 0 { facts.context_length } else { 4096 }
 }
 
 /// Bytes, and the most that is resident while the model loads.
@@ -196,7 +210,7 @@ fn cpu_executor(facts: &Facts, plan: &Plan) -> Parts {
     let tokens = u64::from(plan.context_tokens) * u64::from(plan.parallel);
     let weights = packed.saturating_add(touched(embeddings, tokens)).saturating_add(norms);
 
-    let page = shape.kv_elements().saturating_mul(2 * PAGE_TOKENS).saturating_add(4096);
+    let page = shape.kv_token_bytes(plan.kv).saturating_mul(PAGE_TOKENS).saturating_add(4096);
     let pages = u64::from(plan.context_tokens).div_ceil(PAGE_TOKENS) * u64::from(plan.parallel);
     // What is kept and what is in use share one budget, which only those in use may pass.
     let kv = page.saturating_mul(pages).max(plan.kept_kv_bytes);
@@ -233,44 +247,16 @@ fn touched(bytes: u64, tokens: u64) -> u64 {
     (bytes as f64 * share) as u64
 }
 
-/// mistral.rs 0.8.1 with candle 0.11 on a CPU: the tensors, embeddings as F32 beside them, and the copies that candle
-/// makes of matrices of some types at their first use (`repack_x86.rs`: of a block of 256 numbers 192 bytes for Q4_K, 320
-/// for Q6_K, of Q8_0 as many as there are; 16-bit floats become F32). KV is F32 here.
 fn mistral_rs_cpu(facts: &Facts, plan: &Plan) -> Parts {
-    let shape = Sizes::of(facts);
-    let whole_blocks = shape.embedding.is_multiple_of(256);
-    let copy = |kind: &TypeBytes, many_rows: bool| match kind.name.as_str() {
-        "Q4_K" if whole_blocks => (kind.bytes / 144).saturating_mul(192),
-        "Q6_K" if whole_blocks && many_rows => (kind.bytes / 210).saturating_mul(320),
-        "Q8_0" if whole_blocks => kind.bytes,
-        "F16" | "BF16" => kind.bytes,
-        _ => 0,
-    };
-    let copies = |part: Part, many_rows: bool| -> u64 {
-        facts.types_of(part).iter().map(|kind| copy(kind, many_rows)).fold(0, u64::saturating_add)
-    };
-    // The output meets one row at a time, for which candle leaves Q6_K as it is.
-    let output = if facts.embeddings_are_output() { Part::Embeddings } else { Part::Output };
-    let copied = copies(Part::Attention, true)
-        .saturating_add(copies(Part::FeedForward, true))
-        .saturating_add(copies(Part::Other, true))
-        .saturating_add(copies(output, false));
-    let weights = tensor_bytes(facts).saturating_add(shape.embeddings_as_f32()).saturating_add(copied);
-    let grown = u64::from(plan.context_tokens).next_multiple_of(GROWTH_TOKENS);
-    let kv = shape.kv_elements().saturating_mul(4 * grown).saturating_mul(u64::from(plan.parallel));
-    // Measured: 117 to 154 MiB with 49,152 tokens, most of it the tokenizer and the executable.
-    let compute = 70 * MIB + u64::from(facts.shape.vocabulary) * 1200;
-    Parts { weights, kv, compute, while_loading: 0 }
+    let Held { layers, ends, compute } = on_cpu(facts);
+    let kv = cpu_layers_kv_bytes(facts, plan.context_tokens, KvType::F32).saturating_mul(plan.parallel.into());
+    Parts { weights: layers.saturating_add(ends), kv, compute, while_loading: 0 }
 }
 
-/// mistral.rs 0.8.1 on a GPU: the tensors as they are, embeddings as F32 beside them, KV in half precision; half a GiB
-/// for the driver's context and the libraries' workspaces, which nobody documents.
 fn mistral_rs_gpu(facts: &Facts, plan: &Plan) -> Parts {
-    let shape = Sizes::of(facts);
-    let weights = tensor_bytes(facts).saturating_add(shape.embeddings_as_f32());
-    let tokens = u64::from(plan.context_tokens).next_multiple_of(PAGE_TOKENS) * u64::from(plan.parallel);
-    let kv = shape.kv_elements().saturating_mul(2 * tokens);
-    Parts { weights, kv, compute: 512 * MIB, while_loading: 0 }
+    let Held { layers, ends, compute } = on_gpu(facts);
+    let kv = gpu_kv_bytes(facts, plan.context_tokens, plan.kv).saturating_mul(plan.parallel.into());
+    Parts { weights: layers.saturating_add(ends), kv, compute, while_loading: 0 }
 }
 
 fn tensor_bytes(facts: &Facts) -> u64 {
@@ -312,6 +298,18 @@ impl Sizes {
     fn kv_elements(&self) -> u64 {
         let of_head = self.key_length + self.value_length;
         self.layers.saturating_mul(self.kv_heads).saturating_mul(of_head)
+    }
+
+    /// Bytes of keys and values of one position in all layers.
+    fn kv_token_bytes(&self, kv: KvType) -> u64 {
+        match kv {
+            KvType::F16 => self.kv_elements().saturating_mul(2),
+            KvType::F32 => self.kv_elements().saturating_mul(4),
+            // Each head's key has a scale, and each head's value.
+            KvType::Q8 => {
+                self.kv_elements().saturating_add(self.layers.saturating_mul(self.kv_heads).saturating_mul(2 * 4))
+            }
+        }
     }
 
     fn embeddings_as_f32(&self) -> u64 {

@@ -3,6 +3,8 @@
 //! - [`inspect`]: the facts of one model, read from its header, and what can run it.
 //! - [`scan`]: every model in Tektra's folders and in those of other programs, used in place.
 //! - [`fit`]: the memory that a model needs, before anything is loaded.
+//! - [`place`]: which parts of it would lie on which device, and what cannot be done.
+//! - [`siblings`]: its other precisions, and with [`quality`] what each costs.
 //! - [`profiles`]: which of them is the fastest here, which the best.
 //! - [`Catalogue`]: models worth downloading, and the best of them for a machine.
 //!
@@ -15,8 +17,12 @@ mod facts;
 mod fit;
 mod ggml;
 mod inspect;
+mod placement;
+mod precision;
 mod profiles;
+mod quality;
 mod scan;
+mod siblings;
 
 pub use catalogue::{Absent, Catalogue, CatalogueError, Entry, EntryShape, Purpose, catalogue};
 pub use choose::{Choice, Machine, Speed, best_for};
@@ -24,5 +30,9 @@ pub use correction::{Correction, Corrections};
 pub use facts::{Executor, Facts, Format, Group, Part, Problem, Runs, Shape, TypeBytes};
 pub use fit::{Basis, Device, KEPT_KV_BYTES, Need, Plan, fit, fits, max_context};
 pub use inspect::{InspectError, inspect};
+pub use placement::{Devices, Gpu, PlaceOf, Placed, Placement, Where, Wish, place};
+pub use precision::{Dtype, KvType, UnknownPrecision};
 pub use profiles::{Candidate, Goal, Profile, profiles};
+pub use quality::{QUALITY_SOURCE, QualityLoss, quality};
 pub use scan::{Found, Layout, Note, Place, Scan, Source, Surroundings, System, places, scan};
+pub use siblings::{Sibling, siblings};

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    choose::{FIRST_PROMPT_TOKENS, Machine, READING_TOKENS_PER_SECOND, Speed, ram_speed},
-    facts::{Facts, Runs},
-    fit::{Need, Plan, fit, fits, max_context},
+    choose::{FIRST_PROMPT_TOKENS, Machine, READING_TOKENS_PER_SECOND, Speed, ram_speed, vram_speed},
+    facts::{Executor, Facts, Runs},
+    fit::{Need, trained_context},
+    placement::{Devices, Placement, Wish, place},
 };
 
 /// What a profile is for.
@@ -42,7 +43,7 @@ pub struct Profile {
     pub quantization: String,
     /// Tokens of a conversation.
     pub context_tokens: u32,
-    /// Where it is computed: `cpu`.
+    /// Where it is computed, as [`Placement::words`] says it: `GPU 0 + CPU (20 of 28 layers)`.
     pub placement: String,
     /// The memory that it needs.
     pub need: Need,
@@ -60,50 +61,71 @@ pub struct Profile {
 const LONG_CONTEXT: u32 = 32_768;
 const SHORT_CONTEXT: u32 = 4096;
 
-/// The three profiles for `machine`; none when no candidate fits.
+/// The three profiles for `machine`, whose memory is that of `devices`, placed as [`place`] does when it may choose; none
+/// when no candidate fits.
 ///
 /// Better means more parameters, and of equally many the larger file: it lost less to quantization.
-pub fn profiles(machine: &Machine, candidates: &[Candidate]) -> Vec<Profile> {
-    let fitting: Vec<(&Candidate, Speed)> = candidates
+pub fn profiles(machine: &Machine, devices: &Devices, candidates: &[Candidate]) -> Vec<Profile> {
+    let fitting: Vec<(&Candidate, Placement, Speed)> = candidates
         .iter()
         .filter(|candidate| matches!(candidate.facts.runs, Runs::TektraCpu | Runs::MistralRs))
         .filter_map(|candidate| {
-            let need = fit(&candidate.facts, &plan(candidate, SHORT_CONTEXT));
-            let expected = || Speed::expected(&candidate.facts, need.executor, ram_speed(machine).0);
-            fits(&need, machine.ram_free_bytes).then(|| (candidate, candidate.measured.unwrap_or_else(expected)))
+            let placement = placed(candidate, SHORT_CONTEXT, devices)?;
+            let speed = candidate.measured.unwrap_or_else(|| expected(&candidate.facts, &placement, machine));
+            Some((candidate, placement, speed))
         })
         .collect();
     let decode = |speed: &Speed| speed.decode_tokens_per_second;
     let better = |candidate: &Candidate| (candidate.facts.parameters, candidate.facts.size_bytes);
-    let fast = fitting.iter().max_by(|(_, a), (_, b)| decode(a).total_cmp(&decode(b)));
-    let quality = fitting.iter().max_by_key(|(candidate, _)| better(candidate));
-    let quick = fitting.iter().filter(|(_, speed)| decode(speed) >= 2.0 * READING_TOKENS_PER_SECOND);
-    let balanced = quick.max_by_key(|(candidate, _)| better(candidate)).or(fast);
+    let fast = fitting.iter().max_by(|(.., a), (.., b)| decode(a).total_cmp(&decode(b)));
+    let quality = fitting.iter().max_by_key(|(candidate, ..)| better(candidate));
+    let quick = fitting.iter().filter(|(.., speed)| decode(speed) >= 2.0 * READING_TOKENS_PER_SECOND);
+    let balanced = quick.max_by_key(|(candidate, ..)| better(candidate)).or(fast);
     let goals = [(Goal::Fast, fast), (Goal::Balanced, balanced), (Goal::Quality, quality)];
     let mut profiles: Vec<Profile> = Vec::new();
-    for (goal, (candidate, speed)) in goals.into_iter().filter_map(|(goal, chosen)| Some((goal, chosen?))) {
+    for (goal, (candidate, short, speed)) in goals.into_iter().filter_map(|(goal, chosen)| Some((goal, chosen?))) {
         let longest = if goal == Goal::Fast { SHORT_CONTEXT } else { LONG_CONTEXT };
-        let most = max_context(&candidate.facts, &plan(candidate, longest), machine.ram_free_bytes);
-        let context_tokens = most.unwrap_or(SHORT_CONTEXT).min(longest);
+        // As long as it goes without moving layers.
+        let most = short.max_context.unwrap_or(SHORT_CONTEXT).min(longest);
+        let placement = placed(candidate, most, devices).unwrap_or_else(|| short.clone());
         let mut profile = Profile {
             goal,
             model: candidate.name.clone(),
             quantization: candidate.facts.quantization.clone(),
-            context_tokens,
-            placement: "cpu".into(),
-            need: fit(&candidate.facts, &plan(candidate, context_tokens)),
+            context_tokens: placement.context_tokens,
+            placement: placement.words(),
+            need: placement.need,
             tokens_per_second: decode(speed),
             first_token_ms: speed.first_token_ms(FIRST_PROMPT_TOKENS),
             measured: candidate.measured.is_some(),
             same_as: None,
         };
-        let same = |other: &&Profile| (&other.model, other.context_tokens) == (&profile.model, context_tokens);
+        let same = |other: &&Profile| (&other.model, other.context_tokens) == (&profile.model, profile.context_tokens);
         profile.same_as = profiles.iter().find(same).map(|other| other.goal);
         profiles.push(profile);
     }
     profiles
 }
 
-fn plan(candidate: &Candidate, context_tokens: u32) -> Plan {
-    Plan::cpu(context_tokens.min(candidate.facts.context_length.max(1)))
+/// Where the model would lie with this context or its limit; `None` when it cannot be loaded.
+fn placed(candidate: &Candidate, context_tokens: u32, devices: &Devices) -> Option<Placement> {
+    let context_tokens = Some(context_tokens.min(trained_context(&candidate.facts)));
+    let placement = place(&candidate.facts, &Wish { context_tokens, ..Wish::default() }, devices);
+    placement.is_possible().then_some(placement)
+}
+
+/// How fast the model can be expected to be: a token passes the layers on one device after those on the other.
+fn expected(facts: &Facts, placement: &Placement, machine: &Machine) -> Speed {
+    if placement.executor != Executor::MistralRsGpu {
+        return Speed::expected(facts, placement.executor, ram_speed(machine).0);
+    }
+    let on_gpu = Speed::expected(facts, Executor::MistralRsGpu, vram_speed(machine).0);
+    let on_cpu = Speed::expected(facts, Executor::MistralRsCpu, ram_speed(machine).0);
+    let (on_gpus, all) = placement.layers();
+    let share = f64::from(on_gpus) / f64::from(all.max(1));
+    let both = |gpu: f64, cpu: f64| 1.0 / (share / gpu + (1.0 - share) / cpu);
+    Speed {
+        prefill_tokens_per_second: both(on_gpu.prefill_tokens_per_second, on_cpu.prefill_tokens_per_second),
+        decode_tokens_per_second: both(on_gpu.decode_tokens_per_second, on_cpu.decode_tokens_per_second),
+    }
 }

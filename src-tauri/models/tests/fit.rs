@@ -5,8 +5,8 @@ mod support;
 
 use support::Gguf;
 use tektra_models::{
-    Basis, Device, Executor, Facts, Format, Group, KEPT_KV_BYTES, Part, Plan, Runs, Shape, TypeBytes, fit, fits,
-    inspect, max_context,
+    Basis, Device, Executor, Facts, Format, Group, KEPT_KV_BYTES, KvType, Part, Plan, Runs, Shape, TypeBytes, fit,
+    fits, inspect, max_context,
 };
 
 const MIB: f64 = 1048576.0;
@@ -177,6 +177,21 @@ fn kept_conversations_and_those_in_use_share_a_budget() {
     assert_eq!(kv(8, 8192, KEPT_KV_BYTES), 8 * one, "those in use may pass the budget");
     assert_eq!(kv(1, 1, 0), kv(1, 32, 0), "a page has 32 positions");
     assert!(kv(1, 33, 0) > kv(1, 32, 0));
+}
+
+#[test]
+fn keys_and_values_are_as_large_as_their_type() {
+    let kv = |runs, kv| fit(&one_billion("Q4_K", 4.5, runs), &Plan { kv, ..alone(3200) }).kv_bytes;
+    let pages = 100 * 4096;
+    // 16 layers x 8 heads x (64 + 64) elements, and for q8 two scales of 4 bytes a head.
+    assert_eq!(kv(Runs::TektraCpu, KvType::F16), 3200 * 16 * 8 * 128 * 2 + pages);
+    assert_eq!(kv(Runs::TektraCpu, KvType::F32), 3200 * 16 * 8 * 128 * 4 + pages);
+    assert_eq!(kv(Runs::TektraCpu, KvType::Q8), 3200 * 16 * 8 * (128 + 8) + pages);
+    let of_mistral_rs = |kind| kv(Runs::MistralRs, kind);
+    assert_eq!(of_mistral_rs(KvType::F16), of_mistral_rs(KvType::F32), "it has f32 only");
+    assert_eq!(of_mistral_rs(KvType::Q8), 3584 * 16 * 8 * 128 * 4);
+    let stored = serde_json::to_string(&alone(64)).unwrap().replace(r#","kv":"f16""#, "");
+    assert_eq!(serde_json::from_str::<Plan>(&stored).unwrap(), alone(64), "plans of before are f16");
 }
 
 #[test]
