@@ -11,12 +11,11 @@ use crate::{
     folder::Folder,
     format,
     gguf::Stored,
-    layout::{Source, Tensor},
+    layout::{Layout, Source, Tensor},
     metadata::Metadata,
     plan::{Base, Decision, Planner},
     tensors::{self, Part},
     vocabulary::Vocabulary,
-    write::write,
 };
 
 /// Converts the model folder at `folder` (`config.json`, `tokenizer.json`, safetensors and what belongs to them) into a
@@ -36,9 +35,7 @@ pub fn convert(
     cancel: &AtomicBool,
 ) -> Result<Report, Error> {
     let model = Model::open(folder)?;
-    let Layout { metadata, tensors, mut report } = model.layout(plan)?;
-    report.size_bytes = write(out, &metadata, &tensors, progress, cancel)?;
-    Ok(report)
+    model.layout(plan)?.write(out, progress, cancel)
 }
 
 /// A model folder, read as far as needed to plan.
@@ -50,14 +47,6 @@ pub(crate) struct Model {
     name: String,
     licence: Option<String>,
     warnings: Vec<String>,
-}
-
-/// A file that could be written.
-pub(crate) struct Layout<'a> {
-    pub(crate) metadata: Metadata,
-    pub(crate) tensors: Vec<Tensor<'a>>,
-    /// Without the file's size.
-    pub(crate) report: Report,
 }
 
 impl Model {
@@ -155,8 +144,7 @@ impl Model {
             planner.report(&tensor.name, decision, tensor.len_bytes());
             tensors.push(tensor);
         }
-        let report = Report { groups: planner.finish()?, warnings: self.warnings.clone(), size_bytes: 0 };
-        Ok(Layout { metadata: self.metadata(plan.base), tensors, report })
+        Ok(Layout::new(&self.metadata(plan.base), tensors, planner.finish()?, self.warnings.clone()))
     }
 
     fn metadata(&self, base: Base) -> Metadata {

@@ -1,20 +1,23 @@
 //! A GGUF file into a folder of safetensors.
 
-use std::{borrow::Cow, fs, path::Path, sync::OnceLock};
+use std::{collections::HashSet, io, path::Path, sync::atomic::AtomicBool};
 
-use rayon::prelude::*;
-use safetensors::{Dtype, View};
+use safetensors::{
+    Dtype,
+    tensor::{Metadata, TensorInfo},
+};
 use serde_json::Value;
 use tektra_kernels::{Format, dequantize};
 
 use crate::{
-    EncodeError, Error,
+    Error, Progress,
     config::Config,
-    encode,
-    files::{PartFolder, check_space, unwritable},
+    files::{PartFolder, unwritable},
     gguf::{GgufFile, Stored},
+    layout::{Source, Tensor},
     tensors::{self, Part},
     vocabulary::Vocabulary,
+    write::write,
 };
 
 /// What each pair's rotation is divided by; in a folder, `config.json` says it.
@@ -23,11 +26,17 @@ const FACTORS: &str = "rope_freqs.weight";
 /// Writes the GGUF file at `input` (Llama, Qwen2, Qwen3) as a model folder at `out`, which must not exist: matrices as
 /// F16, vectors as F32, and everything that Hugging Face's transformers read.
 ///
-/// Until the folder is complete it is called `….part`; whatever ends the work removes that.
+/// Progress and cancellation as in [`crate::convert`]. Until the folder is complete it is called `….part`; whatever ends
+/// the work removes that.
 ///
 /// # Errors
-/// When the file is damaged or of an unknown kind, when a weight is beyond F16, when the disk is full.
-pub fn to_safetensors(input: &Path, out: &Path) -> Result<(), Error> {
+/// When the file is damaged or of an unknown kind, when a weight is beyond F16, when the disk is full, when cancelled.
+pub fn to_safetensors(
+    input: &Path,
+    out: &Path,
+    progress: &mut dyn FnMut(Progress),
+    cancel: &AtomicBool,
+) -> Result<(), Error> {
     let file = GgufFile::open(input)?;
     let find = |name: &str| file.header.tensors.iter().find(|tensor| tensor.name == name);
     let factors = find(FACTORS).map(|tensor| file.matrix(tensor)).transpose()?.map(|stored| {
@@ -41,8 +50,7 @@ pub fn to_safetensors(input: &Path, out: &Path) -> Result<(), Error> {
     if rows != vocabulary.tokens.len() as u64 {
         return Err(file.damaged("it has another number of embeddings than of tokens"));
     }
-    let failed = OnceLock::new();
-    let mut written = Vec::new();
+    let mut parts = Vec::new();
     for part in tensors::all(&config, vocabulary.tokens.len(), config.tied == Some(true)) {
         let Some(tensor) = find(&part.ours) else {
             if part.optional {
@@ -58,30 +66,26 @@ pub fn to_safetensors(input: &Path, out: &Path) -> Result<(), Error> {
         if !tensor.dimensions.iter().rev().copied().eq(part.shape.iter().map(|&size| size as u64)) {
             return Err(file.damaged(format!("`{}` has the shape {:?}", part.ours, tensor.dimensions)));
         }
-        written.push(Written { part, stored, failed: &failed });
+        let source = source(stored, &part);
+        parts.push((part, source));
     }
-    let used = |name: &str| name == FACTORS || written.iter().any(|tensor| tensor.part.ours == name);
-    if let Some(tensor) = file.header.tensors.iter().find(|tensor| !used(&tensor.name)) {
+    let used: HashSet<&str> = parts.iter().map(|(part, _)| part.ours.as_str()).chain([FACTORS]).collect();
+    if let Some(tensor) = file.header.tensors.iter().find(|tensor| !used.contains(tensor.name.as_str())) {
         return Err(Error::Unsupported(format!("it has `{}`, which transformers has no place for", tensor.name)));
     }
-    check_space(out, written.iter().map(|tensor| (&tensor).data_len() as u64).sum())?;
-    let names: Vec<String> = written.iter().map(|tensor| tensor.part.theirs.clone()).collect();
-    let tensors = names.into_iter().zip(&written);
-    let folder = write_folder(out, &config, &vocabulary, file.header.text("general.license"), tensors)?;
-    if let Some((tensor, source)) = failed.into_inner() {
-        return Err(Error::Tensor { tensor, source });
-    }
-    folder.keep()
+    write_folder(out, &config, &vocabulary, file.header.text("general.license"), parts, progress, cancel)
 }
 
-/// Writes a model folder, which is still to be kept.
-pub(crate) fn write_folder<V: View>(
+/// Writes a model folder.
+pub(crate) fn write_folder(
     out: &Path,
     config: &Config,
     vocabulary: &Vocabulary,
     licence: Option<&str>,
-    tensors: impl Iterator<Item = (String, V)>,
-) -> Result<PartFolder, Error> {
+    parts: Vec<(Part, Source<'_>)>,
+    progress: &mut dyn FnMut(Progress),
+    cancel: &AtomicBool,
+) -> Result<(), Error> {
     let folder = PartFolder::create(out)?;
     let text = |json: Value| format!("{json:#}\n");
     folder.write("config.json", &text(config.json(vocabulary.tokens.len())))?;
@@ -91,74 +95,55 @@ pub(crate) fn write_folder<V: View>(
     if let Some(licence) = licence {
         folder.write("README.md", &format!("---\nlicense: {licence}\n---\n"))?;
     }
-    let path = folder.join("model.safetensors");
+    write_safetensors(&folder.join("model.safetensors"), parts, progress, cancel)?;
+    folder.keep()
+}
+
+/// Writes the parts as safetensors' own writer does, but some rows at a time.
+///
+/// Format: <https://huggingface.co/docs/safetensors>.
+fn write_safetensors(
+    path: &Path,
+    mut parts: Vec<(Part, Source<'_>)>,
+    progress: &mut dyn FnMut(Progress),
+    cancel: &AtomicBool,
+) -> Result<(), Error> {
+    // Wide types first: so every tensor is aligned.
+    parts.sort_by(|(a, _), (b, _)| dtype(b).cmp(&dtype(a)).then_with(|| a.theirs.cmp(&b.theirs)));
+    let (mut infos, mut tensors, mut end) = (Vec::new(), Vec::new(), 0);
+    for (part, source) in parts {
+        let dimensions = part.shape.iter().rev().map(|&size| size as u64).collect();
+        let (dtype, format) = (dtype(&part), format(&part));
+        let tensor = Tensor { name: part.ours, dimensions, format, source };
+        let start = end;
+        end += tensor.len_bytes();
+        infos.push((part.theirs, TensorInfo { dtype, shape: part.shape, data_offsets: (start, end) }));
+        tensors.push(tensor);
+    }
     // Some readers ask which library's tensors they are.
     let library = [("format".to_owned(), "pt".to_owned())].into();
-    safetensors::serialize_to_file(tensors, Some(library), &path)
-        .map_err(|error| Error::Unwritable { path: path.clone(), source: std::io::Error::other(error.to_string()) })?;
-    // It was made for nobody else to read, as temporary files are.
-    let like_others = fs::metadata(folder.join("config.json"))
-        .and_then(|metadata| fs::set_permissions(&path, metadata.permissions()));
-    like_others.map_err(unwritable(&path))?;
-    Ok(folder)
-}
-
-/// A tensor on its way.
-struct Written<'a> {
-    part: Part,
-    stored: Stored<'a>,
-    /// The first tensor that can't be written, and why.
-    failed: &'a OnceLock<(String, EncodeError)>,
-}
-
-impl Written<'_> {
-    /// Encodes a row, in safetensors' order.
-    fn row(&self, row: usize, values: &mut [f32], out: &mut [u8]) -> Result<(), EncodeError> {
-        let ours = match self.part.reordered_heads {
-            Some(heads) => tensors::our_row(row, self.stored.rows, heads),
-            None => row,
-        };
-        dequantize(self.stored.format, self.stored.row(ours), values);
-        encode(format(&self.part), values, None, out)
-    }
+    let json = Metadata::new(Some(library), infos).and_then(|metadata| Ok(serde_json::to_vec(&metadata)?));
+    let mut json = json.map_err(|error| unwritable(path)(io::Error::other(error.to_string())))?;
+    json.resize(json.len().next_multiple_of(8), b' ');
+    let header = [&(json.len() as u64).to_le_bytes(), &*json].concat();
+    write(path, &header, &tensors, 1, progress, cancel)
 }
 
 /// What a part is written in.
-pub(crate) fn format(part: &Part) -> Format {
+fn format(part: &Part) -> Format {
     if part.shape.len() == 1 { Format::F32 } else { Format::F16 }
 }
 
 /// safetensors' name of it.
-pub(crate) fn dtype(part: &Part) -> Dtype {
+fn dtype(part: &Part) -> Dtype {
     if part.shape.len() == 1 { Dtype::F32 } else { Dtype::F16 }
 }
 
-/// One tensor is in memory at a time: this is called as each is written.
-impl View for &Written<'_> {
-    fn dtype(&self) -> Dtype {
-        dtype(&self.part)
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.part.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let columns = self.stored.columns;
-        let mut out = vec![0; self.data_len()];
-        let rows = out.par_chunks_exact_mut(columns * format(&self.part).block_bytes());
-        rows.enumerate().for_each_init(
-            || vec![0.0; columns],
-            |values, (row, out)| {
-                if let Err(error) = self.row(row, values, out) {
-                    let _ = self.failed.set((self.part.ours.clone(), error));
-                }
-            },
-        );
-        out.into()
-    }
-
-    fn data_len(&self) -> usize {
-        self.part.shape.iter().product::<usize>() * format(&self.part).block_bytes()
-    }
+/// Where a part's rows come from, in safetensors' order.
+fn source<'a>(stored: Stored<'a>, part: &Part) -> Source<'a> {
+    let heads = part.reordered_heads;
+    Source::Rows(Box::new(move |row, out| {
+        let ours = heads.map_or(row, |heads| tensors::our_row(row, stored.rows, heads));
+        dequantize(stored.format, stored.row(ours), out);
+    }))
 }

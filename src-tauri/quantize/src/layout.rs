@@ -1,14 +1,18 @@
 //! Where everything lies in a GGUF file.
 
+use std::{path::Path, sync::atomic::AtomicBool};
+
 use tektra_kernels::Format;
 
 use crate::{
+    Error, Group, Progress, Report,
     format::ggml_number,
     metadata::{Metadata, put_text},
+    write::{file_bytes, write},
 };
 
 /// Each tensor begins at a multiple of this.
-pub(crate) const ALIGNMENT: usize = 32;
+const ALIGNMENT: usize = 32;
 
 /// A tensor to write.
 pub(crate) struct Tensor<'a> {
@@ -49,8 +53,50 @@ impl Tensor<'_> {
     }
 }
 
+/// A GGUF file that could be written.
+pub(crate) struct Layout<'a> {
+    header: Vec<u8>,
+    tensors: Vec<Tensor<'a>>,
+    pub(crate) report: Report,
+}
+
+impl<'a> Layout<'a> {
+    pub(crate) fn new(
+        metadata: &Metadata,
+        tensors: Vec<Tensor<'a>>,
+        groups: Vec<Group>,
+        warnings: Vec<String>,
+    ) -> Self {
+        let header = header(metadata, &tensors);
+        let size_bytes = file_bytes(&header, &tensors, ALIGNMENT);
+        Self { header, tensors, report: Report { groups, warnings, size_bytes } }
+    }
+
+    /// Writes the file.
+    pub(crate) fn write(
+        self,
+        path: &Path,
+        progress: &mut dyn FnMut(Progress),
+        cancel: &AtomicBool,
+    ) -> Result<Report, Error> {
+        write(path, &self.header, &self.tensors, ALIGNMENT, progress, cancel)?;
+        Ok(self.report)
+    }
+
+    /// How many numbers the tensors hold.
+    pub(crate) fn elements(&self) -> u64 {
+        self.tensors.iter().map(|tensor| tensor.dimensions.iter().product::<u64>()).sum()
+    }
+
+    /// What a number takes on average.
+    pub(crate) fn bits_per_weight(&self) -> f64 {
+        let size_bytes: u64 = self.report.groups.iter().map(|group| group.size_bytes).sum();
+        size_bytes as f64 * 8.0 / self.elements().max(1) as f64
+    }
+}
+
 /// The header, up to where the first tensor's data begins.
-pub(crate) fn header(metadata: &Metadata, tensors: &[Tensor<'_>]) -> Vec<u8> {
+fn header(metadata: &Metadata, tensors: &[Tensor<'_>]) -> Vec<u8> {
     let mut bytes = b"GGUF".to_vec();
     bytes.extend(3_u32.to_le_bytes());
     bytes.extend((tensors.len() as u64).to_le_bytes());
@@ -67,10 +113,4 @@ pub(crate) fn header(metadata: &Metadata, tensors: &[Tensor<'_>]) -> Vec<u8> {
     }
     bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
     bytes
-}
-
-/// Bytes of the file with a header of `header_bytes`.
-pub(crate) fn file_bytes(header_bytes: usize, tensors: &[Tensor<'_>]) -> u64 {
-    let data: usize = tensors.iter().map(|tensor| tensor.len_bytes().next_multiple_of(ALIGNMENT)).sum();
-    (header_bytes + data) as u64
 }

@@ -1,8 +1,9 @@
 //! Writing GGUF files: from safetensors, in another precision, and back.
 //!
 //! - [`convert`]: a Hugging Face folder of safetensors into one GGUF file, each matrix in the format that a [`Plan`]
-//!   says; [`options`] lists what can be had and the exact size of each
+//!   says
 //! - [`requantize`]: a GGUF file into another one
+//! - [`options`]: what can be had of either, and the exact size of each
 //! - [`to_safetensors`]: a GGUF file back into a folder
 //! - [`encode`]: the encoders, rows of `f32` into ggml's block formats
 //!

@@ -1,15 +1,13 @@
 //! Models of a few megabytes with random weights, for tests: they answer nonsense, at once.
 
-use std::{borrow::Cow, collections::HashSet, path::Path};
-
-use safetensors::{Dtype, View};
+use std::{collections::HashSet, path::Path, sync::atomic::AtomicBool};
 
 use crate::{
     Architecture, Error,
     config::{Config, RopeScaling},
-    encode,
-    export::{dtype, format, write_folder},
+    export::write_folder,
     gguf::GgufFile,
+    layout::Source,
     tensors::{self, Part},
     vocabulary::{Vocabulary, kind},
 };
@@ -47,16 +45,14 @@ pub fn write_model(architecture: Architecture, vocabulary: &Path, out: &Path, se
     };
     let mut random = fastrand::Rng::with_seed(seed);
     let parts = tensors::all(&config, vocabulary.tokens.len(), true).filter(|part| !part.optional);
-    let tensors = parts
-        .map(|part| {
-            let source = |source| Error::Tensor { tensor: part.ours.clone(), source };
-            let data = weights(&part, &mut random);
-            let mut bytes = vec![0; data.len() * format(&part).block_bytes()];
-            encode(format(&part), &data, None, &mut bytes).map_err(source)?;
-            Ok((part.theirs.clone(), Random { part, bytes }))
-        })
-        .collect::<Result<Vec<_>, Error>>()?;
-    write_folder(out, &config, &vocabulary, file.header.text("general.license"), tensors.into_iter())?.keep()
+    let parts = parts.map(|part| {
+        let data = weights(&part, &mut random);
+        let row = move |row: usize, out: &mut [f32]| out.copy_from_slice(&data[row * out.len()..][..out.len()]);
+        (part, Source::Rows(Box::new(row)))
+    });
+    let parts = parts.collect();
+    let licence = file.header.text("general.license");
+    write_folder(out, &config, &vocabulary, licence, parts, &mut |_| {}, &AtomicBool::new(false))
 }
 
 /// Norms of about one; matrices that neither swell nor drown what passes through them.
@@ -101,28 +97,4 @@ fn shortened(mut vocabulary: Vocabulary) -> Vocabulary {
     });
     vocabulary.tokens = tokens;
     vocabulary
-}
-
-/// A tensor of random weights.
-struct Random {
-    part: Part,
-    bytes: Vec<u8>,
-}
-
-impl View for Random {
-    fn dtype(&self) -> Dtype {
-        dtype(&self.part)
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.part.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
 }

@@ -1,4 +1,4 @@
-//! Writing a GGUF file as a stream: some rows in memory at a time, encoded on all cores.
+//! Writing a file of tensors as a stream: some rows in memory at a time, encoded on all cores.
 
 use std::{
     path::Path,
@@ -10,8 +10,7 @@ use rayon::prelude::*;
 use crate::{
     EncodeError, Error, encode,
     files::{PartFile, check_space},
-    layout::{ALIGNMENT, Source, Tensor, file_bytes, header},
-    metadata::Metadata,
+    layout::{Source, Tensor},
 };
 
 /// How far the file is.
@@ -19,7 +18,7 @@ use crate::{
 pub struct Progress {
     /// Bytes written.
     pub done_bytes: u64,
-    /// Bytes of the whole file.
+    /// Bytes of the whole file; of a folder, its safetensors.
     pub total_bytes: u64,
 }
 
@@ -29,16 +28,22 @@ const STRETCH: usize = 4 << 20;
 /// Elements that a core takes at a time.
 const PIECE: usize = 64 << 10;
 
-/// Writes the file and gives its size in bytes.
+/// Bytes of a file of `header` and the tensors' data, each filled up to a multiple of `alignment`.
+pub(crate) fn file_bytes(header: &[u8], tensors: &[Tensor<'_>], alignment: usize) -> u64 {
+    let data: usize = tensors.iter().map(|tensor| tensor.len_bytes().next_multiple_of(alignment)).sum();
+    (header.len() + data) as u64
+}
+
+/// Writes that file.
 pub(crate) fn write(
     path: &Path,
-    metadata: &Metadata,
+    header: &[u8],
     tensors: &[Tensor<'_>],
+    alignment: usize,
     progress: &mut dyn FnMut(Progress),
     cancel: &AtomicBool,
-) -> Result<u64, Error> {
-    let header = header(metadata, tensors);
-    let total_bytes = file_bytes(header.len(), tensors);
+) -> Result<(), Error> {
+    let total_bytes = file_bytes(header, tensors, alignment);
     check_space(path, total_bytes)?;
     let mut file = PartFile::create(path)?;
     let mut done_bytes = 0;
@@ -51,7 +56,7 @@ pub(crate) fn write(
         progress(Progress { done_bytes, total_bytes });
         Ok(())
     };
-    put(&header)?;
+    put(header)?;
     let mut encoded = Vec::new();
     for tensor in tensors {
         let (columns, rows, row_bytes) = (tensor.columns(), tensor.rows(), tensor.row_bytes());
@@ -68,10 +73,12 @@ pub(crate) fn write(
             }
         }
         let bytes = tensor.len_bytes();
-        put(&[0; ALIGNMENT][..bytes.next_multiple_of(ALIGNMENT) - bytes])?;
+        let filling = bytes.next_multiple_of(alignment) - bytes;
+        if filling > 0 {
+            put(&vec![0; filling])?;
+        }
     }
-    file.keep()?;
-    Ok(total_bytes)
+    file.keep()
 }
 
 /// Encodes the rows from `first` on that fit `out`, `piece` rows on a core at a time.

@@ -10,7 +10,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use common::{edit, names, run, tiny_model};
+use common::{Gguf, edit, names, run, tiny_model, to_folder};
 use serde_json::{Value, json};
 use tektra_quantize::{Architecture, Base, Error, convert, options, to_safetensors};
 
@@ -224,6 +224,51 @@ fn cancelling_leaves_nothing_and_an_older_file_as_it_was() {
 }
 
 #[test]
+fn a_cancelled_folder_leaves_nothing() {
+    let place = tiny_model(Architecture::Llama);
+    let [model, file, out] = ["model", "out.gguf", "out"].map(|name| place.path().join(name));
+    run(&model, Base::Int8, &file).unwrap();
+    let cancel = AtomicBool::new(false);
+    let mut heard = Vec::new();
+    let mut progress = |progress: tektra_quantize::Progress| {
+        heard.push(progress);
+        assert_eq!(names(place.path()), ["model", "out.gguf", "out.part"]);
+        assert!(names(&place.path().join("out.part")).contains(&"model.safetensors.part".into()));
+        if heard.len() == 6 {
+            cancel.store(true, Ordering::Relaxed);
+        }
+    };
+    let error = to_safetensors(&file, &out, &mut progress, &cancel).unwrap_err();
+    assert!(matches!(error, Error::Cancelled), "{error}");
+    assert_eq!((heard.len(), names(place.path())), (6, vec!["model".into(), "out.gguf".into()]));
+    assert!(heard[5].done_bytes < heard[5].total_bytes);
+
+    heard.clear();
+    to_safetensors(&file, &out, &mut |progress| heard.push(progress), &AtomicBool::new(false)).unwrap();
+    let size = fs::metadata(out.join(WEIGHTS)).unwrap().len();
+    assert!(heard.is_sorted_by_key(|progress| progress.done_bytes));
+    assert!(heard.iter().all(|progress| progress.total_bytes == size));
+    assert_eq!(heard.last().unwrap().done_bytes, size);
+    assert_eq!(names(place.path()), ["model", "out", "out.gguf"]);
+    assert!(!names(&out).iter().any(|name| name.ends_with(".part")));
+}
+
+#[test]
+fn a_weight_beyond_halves_leaves_no_folder() {
+    let place = tiny_model(Architecture::Llama);
+    let [file, out] = ["out.gguf", "out"].map(|name| place.path().join(name));
+    run(&place.path().join("model"), Base::F32, &file).unwrap();
+    let Gguf { mut bytes, header } = Gguf::read(&file);
+    let tensor = header.tensors.iter().find(|tensor| tensor.name == "blk.1.ffn_up.weight").unwrap();
+    let start = (header.data_start + tensor.offset) as usize;
+    bytes[start..start + 4].copy_from_slice(&1e6_f32.to_le_bytes());
+    fs::write(&file, bytes).unwrap();
+    let error = to_folder(&file, &out).unwrap_err().to_string();
+    assert!(error.starts_with("the tensor `blk.1.ffn_up.weight` holds 1000000"), "{error}");
+    assert_eq!(names(place.path()), ["model", "out.gguf"]);
+}
+
+#[test]
 fn places_that_cannot_be_written_are_errors() {
     let place = tiny_model(Architecture::Llama);
     let model = place.path().join("model");
@@ -233,15 +278,15 @@ fn places_that_cannot_be_written_are_errors() {
     assert!(matches!(error, Error::Unwritable { .. }), "{error}");
     let out = place.path().join("out.gguf");
     run(&model, Base::Int4, &out).unwrap();
-    let error = to_safetensors(&out, &model).unwrap_err().to_string();
+    let error = to_folder(&out, &model).unwrap_err().to_string();
     assert!(error.ends_with("model exists already; choose another folder"), "{error}");
-    let error = to_safetensors(&model.join("config.json"), &place.path().join("x")).unwrap_err().to_string();
+    let error = to_folder(&model.join("config.json"), &place.path().join("x")).unwrap_err().to_string();
     assert!(error.ends_with("is damaged or incomplete: it is not a GGUF file"), "{error}");
     let bytes = fs::read(&out).unwrap();
     for length in [bytes.len() - 1, bytes.len() / 2, 100] {
         let cut = place.path().join("cut.gguf");
         fs::write(&cut, &bytes[..length]).unwrap();
-        assert!(to_safetensors(&cut, &place.path().join("x")).unwrap_err().to_string().contains("damaged"), "{length}");
+        assert!(to_folder(&cut, &place.path().join("x")).unwrap_err().to_string().contains("damaged"), "{length}");
     }
     assert_eq!(names(place.path()), ["cut.gguf", "model", "out.gguf"]);
 }

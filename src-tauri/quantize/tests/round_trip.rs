@@ -6,11 +6,11 @@ mod common;
 
 use std::fs;
 
-use common::{Gguf, edit, folder, names, run, starter, tiny_model};
+use common::{Gguf, edit, folder, names, run, starter, tiny_model, to_folder};
 use serde_json::json;
-use tektra_cpu::Subject;
+use tektra_cpu::{KvType, Subject};
 use tektra_kernels::{f16_to_f32, f32_to_f16};
-use tektra_quantize::{Architecture, Base, options, to_safetensors};
+use tektra_quantize::{Architecture, Base};
 
 /// Digits, code, contractions, emoji, several scripts and special tokens.
 const TEXT: &str = "It's 1234567 o'clock, don't you KNOW?\n\n\tfn main() { let x_1 = 0x7f; }  \r\n naïve café Größe \
@@ -20,7 +20,7 @@ const TEXT: &str = "It's 1234567 o'clock, don't you KNOW?\n\n\tfn main() { let x
 fn the_starter_model_comes_back_bit_for_bit() {
     let place = folder();
     let (model, out) = (place.path().join("model"), place.path().join("back.gguf"));
-    to_safetensors(&starter(), &model).unwrap();
+    to_folder(&starter(), &model).unwrap();
     assert_eq!(
         names(&model),
         [
@@ -67,7 +67,8 @@ fn the_starter_model_comes_back_bit_for_bit() {
     // Who reads the folder gets the same tokens as who reads the file.
     let tokenizer = tokenizers::Tokenizer::from_file(model.join("tokenizer.json")).unwrap();
     let theirs = tokenizer.encode(TEXT.replace("<|im_end|>", ""), false).unwrap();
-    let ours = Subject::load(&starter(), 1).unwrap().tokens(&TEXT.replace("<|im_end|>", "")).unwrap();
+    let ours =
+        Subject::load(&starter(), 1, KvType::default()).unwrap().tokens(&TEXT.replace("<|im_end|>", "")).unwrap();
     assert_eq!(theirs.get_ids(), ours);
     let special = tokenizer.encode("a<|im_end|>b", false).unwrap();
     assert_eq!(special.get_tokens(), ["a", "<|im_end|>", "b"]);
@@ -84,7 +85,7 @@ fn every_architecture_runs_and_loses_little() {
         for base in [Base::F16, Base::Int8, Base::Int6, Base::Int5, Base::Int4] {
             let out = place.path().join("out.gguf");
             run(&place.path().join("model"), base, &out).unwrap();
-            let mut subject = Subject::load(&out, 1).unwrap();
+            let mut subject = Subject::load(&out, 1, KvType::default()).unwrap();
             let tokens = subject.tokens(&TEXT.repeat(2)).unwrap();
             measured.push(subject.perplexity(&tokens, 512).unwrap());
         }
@@ -102,7 +103,7 @@ fn every_architecture_comes_back() {
         let place = tiny_model(architecture);
         let [gguf, model, again] = ["out.gguf", "again", "again.gguf"].map(|name| place.path().join(name));
         run(&place.path().join("model"), Base::F16, &gguf).unwrap();
-        to_safetensors(&gguf, &model).unwrap();
+        to_folder(&gguf, &model).unwrap();
         for file in names(&model) {
             let [before, after] =
                 ["model", "again"].map(|folder| fs::read(place.path().join(folder).join(&file)).unwrap());
@@ -134,8 +135,8 @@ fn llama_3_positions_come_back() {
     // Those that transformers computes for these parameters.
     let middle: Vec<String> = factors[13..20].iter().map(|factor| format!("{factor:.2}")).collect();
     assert_eq!(middle, ["1.00", "1.00", "1.65", "3.29", "9.67", "32.00", "32.00"]);
-    Subject::load(&gguf, 1).unwrap();
-    to_safetensors(&gguf, &again).unwrap();
+    Subject::load(&gguf, 1, KvType::default()).unwrap();
+    to_folder(&gguf, &again).unwrap();
     edit(&again.join("config.json"), |config| assert_eq!(config["rope_scaling"], scaling));
 }
 
@@ -155,23 +156,4 @@ fn linear_positions_and_newer_configurations_are_read() {
     edit(&model.join("config.json"), |config| config["rope_parameters"]["rope_type"] = json!("longrope"));
     let error = run(&model, Base::Int8, &gguf).unwrap_err().to_string();
     assert_eq!(error, "this model cannot be converted: its positions are scaled by \"longrope\"");
-}
-
-#[test]
-fn options_are_exact_and_say_why_not() {
-    let place = tiny_model(Architecture::Qwen3);
-    let model = place.path().join("model");
-    let choices = options(&model).unwrap();
-    assert_eq!(choices.iter().map(|choice| choice.base).collect::<Vec<_>>(), Base::ALL);
-    for choice in &choices {
-        let out = place.path().join("out.gguf");
-        let report = run(&model, choice.base, &out).unwrap();
-        assert_eq!(fs::metadata(&out).unwrap().len(), choice.size_bytes, "{}", choice.base);
-        assert_eq!(report.groups, choice.groups);
-        assert!(!choice.quality.is_empty());
-    }
-    let reason = choices[5].possible.clone().unwrap_err();
-    assert_eq!(reason, "the weights have 16 bits; more would take room and change nothing");
-    assert!(choices[..5].iter().all(|choice| choice.possible.is_ok()));
-    assert!(choices.windows(2).all(|pair| pair[0].size_bytes < pair[1].size_bytes));
 }

@@ -1,10 +1,10 @@
 use std::{fs, path::Path, sync::atomic::AtomicBool};
 
 use serde_json::{Value, json};
-use tektra_cpu::Subject;
+use tektra_cpu::{KvType, Subject};
 
 use super::{Model, Vocabulary, kind};
-use crate::{Architecture, Base, Error, convert, metadata::Metadata, tiny, write::write};
+use crate::{Architecture, Base, Error, convert, layout::Layout, metadata::Metadata, tiny};
 
 /// A byte-level tokenizer of few tokens, as files have it.
 fn byte_level() -> Value {
@@ -131,7 +131,8 @@ fn sentence_piece() -> Vocabulary {
 fn write_vocabulary(vocabulary: &Vocabulary, path: &Path) {
     let mut metadata = Metadata::default();
     vocabulary.write(&mut metadata);
-    write(path, &metadata, &[], &mut |_| {}, &AtomicBool::new(false)).unwrap();
+    let layout = Layout::new(&metadata, Vec::new(), Vec::new(), Vec::new());
+    layout.write(path, &mut |_| {}, &AtomicBool::new(false)).unwrap();
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn sentence_piece_goes_there_and_back_with_the_same_tokens() {
     assert_eq!((back.bos, back.eos, back.unknown, back.add_bos), (Some(1), Some(2), Some(0), true));
     assert_eq!((back.add_space_prefix, &back.template), (Some(true), &vocabulary.template));
 
-    let ours = Subject::load(&out, 1).unwrap();
+    let ours = Subject::load(&out, 1, KvType::default()).unwrap();
     let theirs = tokenizers::Tokenizer::from_file(model.join("tokenizer.json")).unwrap();
     for text in ["the theatre", " there in another  theatre", "", "thethere\nand 7 é 👍 naïve", "retreating hereon"]
     {

@@ -10,7 +10,7 @@ use std::{
 
 use tektra_gguf::Header;
 use tektra_kernels::{Format, dequantize};
-use tektra_quantize::{Architecture, Error, Plan, Report, convert, tiny};
+use tektra_quantize::{Architecture, Error, Plan, Report, convert, tiny, to_safetensors};
 use tempfile::TempDir;
 
 /// The starter model.
@@ -38,6 +38,10 @@ pub(crate) fn tiny_model(architecture: Architecture) -> TempDir {
 
 pub(crate) fn run(folder: &Path, plan: impl Into<Plan>, out: &Path) -> Result<Report, Error> {
     convert(folder, &plan.into(), out, &mut |_| {}, &AtomicBool::new(false))
+}
+
+pub(crate) fn to_folder(file: &Path, out: &Path) -> Result<(), Error> {
+    to_safetensors(file, out, &mut |_| {}, &AtomicBool::new(false))
 }
 
 /// Names of what is in a folder.
