@@ -115,6 +115,11 @@ fn hub(file: Vec<u8>) -> String {
     address
 }
 
+const SEARCH: &str = r#"[{"id":"owner/name","downloads":12,"likes":3,"gated":false,"tags":["license:mit"]},{"id":"other/shut","gated":"manual","tags":[]}]"#;
+const FILES: &str = r#"{"siblings":[{"rfilename":"README.md"},{"rfilename":"tiny.gguf","size":1000},
+    {"rfilename":"two-00001-of-00002.gguf","size":2097152},{"rfilename":"two-00002-of-00002.gguf","size":2097152},
+    {"rfilename":"huge-Q8_0.gguf","size":9000000000000000},{"rfilename":"odd-IQ2_XS.gguf","size":5}]}"#;
+
 fn serve(mut stream: TcpStream, file: &[u8]) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     let mut first = None;
@@ -129,7 +134,20 @@ fn serve(mut stream: TcpStream, file: &[u8]) {
             break;
         }
     }
-    let found = first.is_some_and(|line| line.contains("/owner/name/resolve/main/tiny.gguf"));
+    let first = first.unwrap_or_default();
+    let told = match () {
+        () if first.contains("/api/models?") => Some(SEARCH),
+        () if first.contains("/api/models/owner/name?") => Some(FILES),
+        () => None,
+    };
+    if let Some(told) = told {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{told}", told.len());
+        let _ = stream.write_all(head.as_bytes());
+        return;
+    }
+    let found = ["tiny.gguf", "two-00001-of-00002.gguf", "two-00002-of-00002.gguf"]
+        .iter()
+        .any(|file| first.contains(&format!("/owner/name/resolve/main/{file}")));
     let (status, from, to) = match (found, range) {
         (false, _) => ("404 Not Found", 0, 0),
         (true, None) => ("200 OK", 0, file.len()),
@@ -168,6 +186,43 @@ fn a_model_is_downloaded_and_can_be_used_at_once() {
     }
     let output = download("hf://owner/name/tiny.gguf", &["--sha256", "12"]);
     assert_ne!(output.status.code(), Some(0), "no checksum");
+}
+
+#[test]
+fn the_hub_is_searched_and_a_model_in_parts_arrives_whole() {
+    let folder = Folder::new();
+    let hub = hub(gguf("llama", &[]));
+    let run = |arguments: &[&str]| {
+        let mut command: Command = terminal(&folder, "scripted-engine");
+        command.env("HF_ENDPOINT", &hub).env("NO_PROXY", "127.0.0.1").arg("models").args(arguments);
+        command.output().expect("tektra-cli starts")
+    };
+    let found = json(&run(&["search", "name", "--json"]));
+    assert_eq!(
+        (&found[0]["id"], &found[0]["licence"], &found[0]["gated"]),
+        (&"owner/name".into(), &"mit".into(), &false.into())
+    );
+    assert_eq!(found[1]["gated"], true);
+    let files = json(&run(&["search", "owner/name", "--json"]));
+    let file = |name: &str| {
+        let all = files.as_array().unwrap();
+        all.iter()
+            .find(|file| file["file"].as_str().unwrap().starts_with(name))
+            .unwrap_or_else(|| panic!("{files}"))
+            .clone()
+    };
+    assert_eq!((&file("tiny")["fits"], &file("tiny")["installed"]), (&true.into(), &false.into()));
+    assert_eq!((&file("two")["parts"], &file("two")["size_mib"]), (&2.into(), &4.into()));
+    assert_eq!((&file("huge")["fits"], &file("huge")["quantization"]), (&false.into(), &"Q8_0".into()));
+    assert!(file("odd")["problem"].is_string(), "no executor knows its type");
+    assert_eq!(files.as_array().unwrap().len(), 4, "{files}");
+
+    let done = json(&run(&["download", "hf://owner/name/two-00001-of-00002.gguf", "--json"]));
+    assert_eq!(done["files"].as_array().unwrap().len(), 2);
+    assert!(folder.home().models().join("two-00002-of-00002.gguf").is_file());
+    let mut alone: Command = terminal(&folder, "scripted-engine");
+    let offline = alone.env("HF_ENDPOINT", "http://127.0.0.1:9").args(["models", "search", "x"]).output().unwrap();
+    assert_eq!(offline.status.code(), Some(5), "{}", stderr(&offline));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! An engine without a model, for tests of behaviour: it does what the message tells it.
 //!
-//! `say N words` · `flood N` (tokens without a pause) · `say N words every M ms` · `crash after N words` · `hang` · `fail` · `overflow` ·
+//! `load` (what it was asked to load) · `say N words` · `flood N` (tokens without a pause) · `say N words every M ms` · `crash after N words` · `hang` · `fail` · `overflow` ·
 //! anything else is answered with what the engine was given. A model whose file name contains
 //! `refuses` is not loaded, one with `dies` ends the process, one with `slow` takes half a second.
 
@@ -13,6 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
+    if std::env::args().nth(1).as_deref() == Some("devices") {
+        println!(r#"{{"cuda":false}}"#);
+        return;
+    }
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).expect("a launch line");
     let launch: Launch = serde_json::from_str(&line).expect("a launch line");
@@ -36,6 +40,7 @@ async fn main() {
         engine_version: "scripted".into(),
     };
     let _ = out.send(Reply::Hello(hello));
+    let mut asked = String::new();
     let mut cancels: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
     while let Some(Ok(request)) = requests.next().await {
         match request {
@@ -44,6 +49,7 @@ async fn main() {
             }
             Request::Load(load) if load.path.contains("dies") => std::process::exit(9),
             Request::Load(load) => {
+                asked = format!("{} tokens, {:?}, {:?}", load.context_length, load.kv, load.layers);
                 let parallel = if load.path.contains("parallel") { 4 } else { 1 };
                 if load.path.contains("slow") {
                     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -63,7 +69,7 @@ async fn main() {
             Request::Generate(request) => {
                 let (cancel, cancelled) = oneshot::channel();
                 cancels.insert(request.id, cancel);
-                tokio::spawn(act(request, cancelled, out.clone()));
+                tokio::spawn(act(request, asked.clone(), cancelled, out.clone()));
             }
             Request::Cancel { id } => drop(cancels.remove(&id)),
             Request::Ping { nonce } => drop(out.send(Reply::Pong { nonce })),
@@ -72,7 +78,12 @@ async fn main() {
     }
 }
 
-async fn act(request: GenerateRequest, mut cancelled: oneshot::Receiver<()>, out: mpsc::UnboundedSender<Reply>) {
+async fn act(
+    request: GenerateRequest,
+    asked: String,
+    mut cancelled: oneshot::Receiver<()>,
+    out: mpsc::UnboundedSender<Reply>,
+) {
     let id = request.id;
     let told = request.messages.last().map(|turn| turn.text.clone()).unwrap_or_default();
     let numbers: Vec<u32> = told.split_whitespace().filter_map(|word| word.parse().ok()).collect();
@@ -118,6 +129,9 @@ async fn act(request: GenerateRequest, mut cancelled: oneshot::Receiver<()>, out
         }
         let reason = if words > request.max_tokens { FinishReason::Length } else { FinishReason::Stop };
         let _ = out.send(end(reason, words.min(request.max_tokens)));
+    } else if told == "load" {
+        let _ = out.send(Reply::Delta { id, text: asked, completion_tokens: 1 });
+        let _ = out.send(end(FinishReason::Stop, 1));
     } else if told == "hang" {
         std::future::pending::<()>().await;
     } else if told == "fail" {

@@ -45,6 +45,9 @@ async fn answer(home: Home, prompt: Option<String>, choice: Choice, json: bool) 
         Ok(model) => model,
         Err(error) => return error.into(),
     };
+    // A placement that cannot be read only costs itself.
+    let wish = crate::models::placement(&home, &model.name).await.unwrap_or_default();
+    let model = model.placed(wish);
     let mut turns = Vec::new();
     if !settings.system_prompt.trim().is_empty() {
         turns.push(Turn { role: Role::System, text: settings.system_prompt });

@@ -7,7 +7,7 @@ use tektra_protocol::Loaded;
 
 use crate::{
     ErrorReport,
-    models::{Download, Model, mib},
+    models::{Download, Model, Work, mib},
     store::Message,
 };
 
@@ -54,6 +54,11 @@ pub enum CoreEvent {
         /// All of them.
         downloads: Vec<Download>,
     },
+    /// What the workshop does began, went on or ended.
+    WorkshopChanged {
+        /// What it does.
+        work: Option<Work>,
+    },
     /// A model was taken out of memory.
     Unloaded {
         /// What that gave back.
@@ -82,6 +87,8 @@ pub enum EngineState {
         size_mib: u32,
         /// How long the last load of it took, in milliseconds.
         expected_ms: Option<u32>,
+        /// How much of its files is done, in MiB; 0 while nothing is known.
+        done_mib: u32,
     },
     /// The model waits for a message.
     Ready {
@@ -126,7 +133,7 @@ pub struct LoadedModel {
 }
 
 /// Why a model was taken out of memory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Type)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum UnloadReason {
     /// The person asked for it.
@@ -144,7 +151,7 @@ pub enum UnloadReason {
 }
 
 /// What an unload gave back: its process is gone, and with it all that it held.
-#[derive(Clone, Debug, PartialEq, Serialize, Type)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Type)]
 pub struct Unloaded {
     /// The model's name.
     pub model: String,

@@ -3,6 +3,8 @@
 //! [`Tektra`] is the product; the window and the terminal only show it. It knows neither Tauri nor mistral.rs.
 
 mod chat;
+mod control;
+mod devices;
 mod engine;
 mod error;
 mod event;
@@ -11,6 +13,7 @@ pub mod log;
 mod models;
 mod presence;
 mod settings;
+mod shelf;
 mod store;
 
 use std::{
@@ -21,19 +24,23 @@ use std::{
 use tokio::sync::{broadcast, watch};
 
 pub use chat::{SendRequest, Started};
+pub use control::unload_everywhere;
 pub use engine::{Answer, Ask, Engine, EngineOptions, Piece};
 pub use error::{Error, ErrorCode, ErrorReport, Result};
 pub use event::{CoreEvent, EngineState, FinishReason, LoadedModel, Receipt, UnloadReason, Unloaded};
 pub use home::Home;
 pub use models::{
-    Best, Download, DownloadState, Downloads, FitReport, FitSummary, Library, Memory, Model, ModelDetails,
-    ModelSummary, Origin, PartSummary, RunsOn, Suggestion, Suggestions, Wanted, download, profiles_now, quantize,
+    Best, DeviceInfo, DeviceShare, DeviceWish, Download, DownloadState, Downloads, DtypeWish, FitReport, FitSummary,
+    HubGguf, HubModel, KvWish, Library, Memory, Model, ModelDetails, ModelSummary, Origin, PartSummary, PlacementPlan,
+    PlacementWish, Precision, PrecisionPart, Precisions, ProfileGoal, ProfileSummary, Quality, Refusal, RunsOn,
+    Suggestion, Suggestions, Wanted, Work, WorkKind, WorkState, Workshop, download, profiles_now, quantize,
+    to_safetensors,
 };
 pub use presence::claim_window;
 pub use settings::{Overrides, Settings, Theme};
 pub use store::{Conversation, ConversationSummary, Message, MessageStatus, Speaker, Store};
 pub use tektra_fetch::{CancellationToken, Phase as DownloadPhase, Progress as DownloadProgress};
-pub use tektra_models::{Catalogue, Choice, Corrections, Goal, Machine, Profile, Speed, best_for, catalogue};
+pub use tektra_models::{Catalogue, Choice, Corrections, Devices, Goal, Machine, Profile, Speed, best_for, catalogue};
 pub use tektra_protocol::{Role, Turn};
 pub use tektra_quantize::{Progress as QuantizeProgress, format_name};
 
@@ -52,6 +59,7 @@ struct Parts {
     engine: Engine,
     overrides: Overrides,
     downloads: Downloads,
+    workshop: Workshop,
     presence: presence::Presence,
     live: chat::Live,
     events: broadcast::Sender<CoreEvent>,
@@ -82,9 +90,11 @@ impl Tektra {
         }
         store.purge(UNDO_MS).await?;
         let events = broadcast::Sender::new(EVENT_BACKLOG);
+        let workshop = Workshop::new(home.clone(), store.clone(), events.clone());
         let downloads = Downloads::open(home.clone(), store.clone(), events.clone()).await?;
         let tektra = Self(Arc::new(Parts {
             downloads,
+            workshop,
             engine: Engine::new(options, home.clone()),
             overrides,
             home,
@@ -96,6 +106,7 @@ impl Tektra {
         }));
         let corrections = tektra.store().corrections().await?;
         tektra.engine().set_corrections(corrections);
+        control::serve(Arc::downgrade(&tektra.0), tektra.presence());
         tokio::spawn(tell_engine_state(tektra.engine().state(), tektra.0.events.clone()));
         tokio::spawn(tell_unloads(tektra.engine().unloads(), tektra.0.events.clone()));
         tokio::spawn(look_after_memory(Arc::downgrade(&tektra.0), tektra.engine().state()));
@@ -152,12 +163,12 @@ impl Tektra {
 
     /// Starts the engine with the chosen model, so that the next message finds it ready.
     pub async fn warm(&self) -> Result<()> {
-        self.engine().warm(&self.model(&self.effective_settings().await?)?).await
+        self.engine().warm(&self.model(&self.effective_settings().await?).await?).await
     }
 
     /// Starts the engine anew.
     pub async fn restart_engine(&self) -> Result<()> {
-        self.engine().restart(&self.model(&self.effective_settings().await?)?).await
+        self.engine().restart(&self.model(&self.effective_settings().await?).await?).await
     }
 
     /// After how long without a message the model is unloaded; `None` for never.
@@ -175,16 +186,6 @@ impl Tektra {
     /// What is known of the model `name` without loading it.
     pub async fn model_details(&self, name: String) -> Result<ModelDetails> {
         self.look(move |library| library.details(&name)).await
-    }
-
-    /// What the model `name` needs of the memory for a conversation of `context_tokens`.
-    pub async fn model_fit(&self, name: String, context_tokens: Option<u32>) -> Result<FitSummary> {
-        let corrections = self.engine().corrections();
-        let fit = move |library: Library| {
-            let model = library.find(Some(&name))?;
-            Ok(FitReport::new(&model, context_tokens, &corrections, Memory::now()).into())
-        };
-        self.look(fit).await
     }
 
     /// Looks at the models on a thread of its own: it reads the beginning of many files.
@@ -231,10 +232,13 @@ impl Tektra {
         self.store().close().await;
     }
 
-    fn model(&self, settings: &Settings) -> Result<Model> {
-        Library::new(self.home(), settings)
+    /// The model that the settings name, to be computed as it is stored.
+    async fn model(&self, settings: &Settings) -> Result<Model> {
+        let model = Library::new(self.home(), settings)
             .find(settings.model.as_deref())
-            .inspect_err(|error| self.engine().cannot_start(error))
+            .inspect_err(|error| self.engine().cannot_start(error))?;
+        let wish = self.store().placements().await?.get(&model.name).cloned().unwrap_or_default();
+        Ok(model.placed(wish))
     }
 
     fn presence(&self) -> &str {

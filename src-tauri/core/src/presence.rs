@@ -46,6 +46,13 @@ pub(crate) fn is_gone(home: &Home, id: &str) -> bool {
     }
 }
 
+/// The processes on this data folder that are alive.
+pub(crate) fn running(home: &Home) -> Vec<String> {
+    let names = std::fs::read_dir(home.run()).into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".lock")?.to_owned()));
+    names.filter(|id| uuid::Uuid::parse_str(id).is_ok() && !is_gone(home, id)).collect()
+}
+
 /// The lock that the one window on this data folder holds; `None` when another holds it.
 ///
 /// # Errors

@@ -2,7 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
 use specta::Type;
 
 use crate::{Error, Result, Store};
@@ -81,12 +82,7 @@ impl Settings {
 impl Store {
     /// The settings; what is missing or unreadable in the store has its default.
     pub async fn settings(&self) -> Result<Settings> {
-        let stored: Option<serde_json::Map<_, _>> = self.setting(NAME).await?;
-        let mut settings = serde_json::to_value(Settings::default()).unwrap_or_default();
-        if let Some(settings) = settings.as_object_mut() {
-            settings.extend(stored.unwrap_or_default());
-        }
-        Ok(serde_json::from_value(settings).unwrap_or_default())
+        Ok(over_default(self.setting(NAME).await?.unwrap_or_default()))
     }
 
     /// Stores the settings.
@@ -125,4 +121,13 @@ impl Overrides {
             ..settings
         }
     }
+}
+
+/// The default with what was stored in its place; the default alone when what was stored cannot be read.
+pub(crate) fn over_default<T: Default + Serialize + DeserializeOwned>(stored: Map<String, Value>) -> T {
+    let mut value = serde_json::to_value(T::default()).unwrap_or_default();
+    if let Some(value) = value.as_object_mut() {
+        value.extend(stored);
+    }
+    serde_json::from_value(value).unwrap_or_default()
 }

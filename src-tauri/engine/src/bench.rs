@@ -1,15 +1,15 @@
 //! `tektra-engine bench`: what the CPU executor does, measured for scripts. One line of JSON a repetition.
 
-use std::{fs, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 use serde_json::{Value, json};
-use tektra_cpu::{Subject, read_gigabytes_per_second};
+use tektra_cpu::{KvType, Subject, UnknownKvType, read_gigabytes_per_second};
 
 const HELP: &str = "\
-tektra-engine bench --model FILE [--threads N] [--prefill 512] [--decode 128] [--sequences 1] [--repetitions 5]
+tektra-engine bench --model FILE [--threads N] [--prefill 512] [--decode 128] [--sequences 1] [--repetitions 5] [--kv f16]
     speed, one line of JSON a repetition
-tektra-engine bench --model FILE --perplexity TEXT [--threads N] [--window 512]
-    perplexity of the model on a text
+tektra-engine bench --model FILE --perplexity TEXT [--threads N] [--window 512] [--kv f16]
+    perplexity of the model on a text; - for standard input
 tektra-engine bench --bandwidth [--threads N]
     what the memory delivers";
 
@@ -21,6 +21,7 @@ struct Options {
     model: Option<PathBuf>,
     perplexity: Option<PathBuf>,
     bandwidth: bool,
+    kv: KvType,
     numbers: Vec<(String, usize)>,
 }
 
@@ -30,6 +31,7 @@ impl Options {
         while let Some(name) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{name} wants a value"));
             match name.as_str() {
+                "--kv" => options.kv = value()?.parse().map_err(|error: UnknownKvType| error.to_string())?,
                 "--bandwidth" => options.bandwidth = true,
                 "--model" => options.model = Some(value()?.into()),
                 "--perplexity" => options.perplexity = Some(value()?.into()),
@@ -77,9 +79,11 @@ fn measure(options: &Options) -> Result<(), String> {
         return Ok(());
     }
     let Some(model) = &options.model else { return Ok(()) };
-    let mut subject = Subject::load(model, threads).map_err(|error| format!("{}: {error}", model.display()))?;
+    let mut subject =
+        Subject::load(model, threads, options.kv).map_err(|error| format!("{}: {error}", model.display()))?;
     if let Some(path) = &options.perplexity {
-        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = if path.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
+        let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
         let tokens = subject.tokens(&text).map_err(|error| error.to_string())?;
         let perplexity = subject.perplexity(&tokens, options.number("--window", 512));
         let perplexity = perplexity.ok_or(format!("{}: too short to measure anything", path.display()))?;

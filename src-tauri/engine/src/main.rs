@@ -33,8 +33,10 @@ fn main() {
         )
         .init();
 
-    if std::env::args().nth(1).as_deref() == Some("bench") {
-        exit(bench::run(std::env::args().skip(2)));
+    match std::env::args().nth(1).as_deref() {
+        Some("bench") => exit(bench::run(std::env::args().skip(2))),
+        Some("devices") => exit(load::devices()),
+        _ => {}
     }
     let Some(launch) = read_launch() else {
         eprintln!("tektra-engine is started by Tektra. Use `tektra-cli ask \"…\"` or open the window.");

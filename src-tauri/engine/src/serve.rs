@@ -62,7 +62,7 @@ pub(crate) async fn serve(launch: Launch) -> Result<(), FrameError> {
 }
 
 async fn begin(request: LoadRequest, out: &mpsc::UnboundedSender<Reply>) -> Option<Arc<Session>> {
-    match load(&request).await {
+    match load(&request, out).await {
         Ok((runner, loaded)) => {
             tracing::info!(load_ms = loaded.load_ms, device = loaded.device, "model loaded");
             end_on_panic();

@@ -39,6 +39,7 @@ pub use client::{Client, Options};
 pub use download::{Outcome, Request};
 pub use error::Error;
 pub use hub::{HubFile, HubRepository};
+pub use part::unfinished;
 pub use progress::{Phase, Progress, Restart};
 pub use reqwest::Url;
 pub use source::Source;

@@ -173,6 +173,14 @@ fn locked(path: &Path, target: &Path) -> Result<File, Error> {
 }
 
 /// The state on the disk, if it belongs to this file.
+/// What an interrupted download of `target` has: its bytes and the size of the whole file; `None` when there is nothing to
+/// continue.
+pub fn unfinished(target: &Path) -> Option<(u64, Option<u64>)> {
+    let file = File::open(append(target, ".part")).ok()?;
+    let state = load(&append(target, ".part.json"), &file)?;
+    Some((state.done.total(), state.size_bytes))
+}
+
 fn load(path: &Path, file: &File) -> Option<State> {
     let state: State = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     let length = file.metadata().ok()?.len();

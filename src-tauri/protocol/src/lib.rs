@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use frame::{FrameError, Frames, Listener, MAX_FRAME_BYTES, Reader, Writer, connect, listen, split};
 
 /// The protocol's version. Raised by every change that an older peer would not understand.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// The one line of JSON that the core writes to the engine's standard input.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub struct Hello {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
-    /// Load a model; answered by [`Reply::Loaded`] or [`Reply::LoadFailed`]. Once per process.
+    /// Load a model; answered by any number of [`Reply::Loading`] and one [`Reply::Loaded`] or [`Reply::LoadFailed`]. Once per process.
     Load(LoadRequest),
     /// Begin an answer; its frames carry the same `id`.
     Generate(GenerateRequest),
@@ -65,8 +65,51 @@ pub enum Request {
 pub struct LoadRequest {
     /// Absolute path of a GGUF file.
     pub path: String,
-    /// The longest context in tokens that the model was trained for.
+    /// The longest conversation in tokens: at most what the model was trained for.
     pub context_length: u32,
+    /// What keys and values are kept in.
+    pub kv: KvType,
+    /// The precision that a GPU computes in.
+    pub dtype: Dtype,
+    /// Which layers lie where, from the first layer on.
+    pub layers: Vec<LayersOn>,
+}
+
+/// What keys and values are kept in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KvType {
+    /// Half precision.
+    #[default]
+    F16,
+    /// 8-bit integers with a scale for each head.
+    Q8,
+    /// Single precision.
+    F32,
+}
+
+/// The precision that a GPU computes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dtype {
+    /// What suits the device.
+    #[default]
+    Auto,
+    /// bfloat16.
+    Bf16,
+    /// Half precision.
+    F16,
+    /// Single precision.
+    F32,
+}
+
+/// Consecutive layers on one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayersOn {
+    /// The GPU's number in the order of the PCI bus; absent for the CPU.
+    pub gpu: Option<u32>,
+    /// How many layers.
+    pub layers: u32,
 }
 
 /// One answer to produce.
@@ -122,6 +165,11 @@ impl Role {
 pub enum Reply {
     /// The first frame.
     Hello(Hello),
+    /// The model is being read.
+    Loading {
+        /// Bytes of its files that are done.
+        done_bytes: u64,
+    },
     /// The model is ready.
     Loaded(Loaded),
     /// The model could not be loaded; the engine holds nothing.

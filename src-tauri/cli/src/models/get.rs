@@ -2,12 +2,8 @@
 
 use std::{
     io::{IsTerminal, Write},
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    path::Path,
+    time::Duration,
 };
 
 use serde_json::json;
@@ -17,11 +13,11 @@ use tektra_core::{
 use tokio::sync::watch;
 
 use super::stored;
-use crate::outcome::{Outcome, say, say_json};
+use crate::outcome::{Outcome, say_json};
 
-const MIB: f64 = 1_048_576.0;
+pub(super) const MIB: f64 = 1_048_576.0;
 /// How often a line of progress is written.
-const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+pub(super) const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 fn wrong(what: String) -> Error {
     Error::InvalidInput { what }
@@ -110,17 +106,22 @@ pub(super) async fn download(home: &Home, source: &str, sha256: Option<String>, 
             interrupted.cancel();
         }
     });
-    let (progress, watching) = watch::channel(DownloadProgress::default());
-    let telling = tokio::spawn(tell(watching));
-    let path = tektra_core::download(home, &wanted, &progress, &cancel).await;
-    drop(progress);
-    let _ = telling.await;
-    let Some(path) = path? else {
-        eprintln!("Paused. The same command continues.");
-        return Ok(Outcome::Interrupted);
-    };
-    eprintln!("{} is complete.", path.display());
-    Ok(if json { say_json(&json!({ "path": path })) } else { Outcome::Done })
+    let mut paths = Vec::new();
+    for wanted in wanted.parts() {
+        let (progress, watching) = watch::channel(DownloadProgress::default());
+        let telling = tokio::spawn(tell(watching));
+        let path = tektra_core::download(home, &wanted, &progress, &cancel).await;
+        drop(progress);
+        let _ = telling.await;
+        let Some(path) = path? else {
+            eprintln!("Paused. The same command continues.");
+            return Ok(Outcome::Interrupted);
+        };
+        eprintln!("{} is complete.", path.display());
+        paths.push(path);
+    }
+    // The first part stands for the model.
+    Ok(if json { say_json(&json!({ "path": paths.first(), "files": paths })) } else { Outcome::Done })
 }
 
 /// Writes progress to standard error: in place on a terminal, a line for each tenth elsewhere.
@@ -152,69 +153,4 @@ async fn tell(mut watching: watch::Receiver<DownloadProgress>) {
     if in_place {
         eprint!("\r\x1b[K");
     }
-}
-
-pub(super) async fn quantize(
-    source: PathBuf,
-    kind: String,
-    rules: Vec<String>,
-    out: PathBuf,
-    json: bool,
-) -> Result<Outcome, Error> {
-    let cancel = Arc::new(AtomicBool::new(false));
-    let interrupted = cancel.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            interrupted.store(true, Ordering::Relaxed);
-        }
-    });
-    let in_place = std::io::stderr().is_terminal();
-    let work = tokio::task::spawn_blocking(move || {
-        let mut told = Instant::now();
-        let mut progress = |now: tektra_core::QuantizeProgress| {
-            if in_place && told.elapsed() > PROGRESS_EVERY {
-                told = Instant::now();
-                let (done, total) = (now.done_bytes as f64 / MIB, now.total_bytes as f64 / MIB);
-                eprint!("\r\x1b[K{done:.0} of {total:.0} MiB");
-            }
-        };
-        let done = tektra_core::quantize(&source, &kind, &rules, &out, &mut progress, &cancel);
-        if in_place {
-            eprint!("\r\x1b[K");
-        }
-        done
-    });
-    let (path, report) = match work.await.map_err(|_| Error::Interrupted)? {
-        Err(Error::Interrupted) => {
-            eprintln!("Stopped. Nothing is left behind.");
-            return Ok(Outcome::Interrupted);
-        }
-        done => done?,
-    };
-    let name = |format| tektra_core::format_name(format);
-    if json {
-        let groups: Vec<_> = report
-            .groups
-            .iter()
-            .map(|group| {
-                json!({ "tensors": group.tensors, "count": group.count, "wanted": name(group.wanted),
-                        "used": name(group.used), "why": group.why, "size_bytes": group.size_bytes })
-            })
-            .collect();
-        return Ok(say_json(
-            &json!({ "path": path, "size_bytes": report.size_bytes, "groups": groups, "warnings": report.warnings }),
-        ));
-    }
-    let mut lines = String::new();
-    for group in &report.groups {
-        let why =
-            group.why.as_ref().map_or_else(String::new, |why| format!("  ({} was wanted: {why})", name(group.wanted)));
-        let size = group.size_bytes as f64 / MIB;
-        lines += &format!("{:5} {size:>9.1} MiB  {} × {}{why}\n", name(group.used), group.count, group.tensors);
-    }
-    for warning in &report.warnings {
-        eprintln!("{warning}");
-    }
-    lines += &format!("{} ({:.1} MiB)\n", path.display(), report.size_bytes as f64 / MIB);
-    Ok(if say(&lines) { Outcome::Done } else { Outcome::NobodyListens })
 }

@@ -1,7 +1,7 @@
 //! What there is.
 
 use serde::Serialize;
-use tektra_core::{Error, Goal, Home, Library, Machine, Memory, Origin, RunsOn, best_for};
+use tektra_core::{Engine, EngineOptions, Error, Goal, Home, Library, Machine, Memory, Origin, RunsOn, best_for};
 
 use super::{measured, parameters, stored};
 use crate::outcome::{Outcome, say, say_json};
@@ -87,7 +87,8 @@ pub(super) async fn show(home: &Home, model: &str, json: bool) -> Result<Outcome
 
 pub(super) async fn profiles(home: &Home, json: bool) -> Result<Outcome, Error> {
     let library = Library::new(home, &stored(home).await?.0);
-    let profiles = tektra_core::profiles_now(&library, &measured(home).await?);
+    let devices = Engine::new(EngineOptions::find(), home.clone()).devices().await;
+    let profiles = tektra_core::profiles_now(&library, &devices, &measured(home).await?);
     if json {
         return Ok(say_json(&profiles));
     }

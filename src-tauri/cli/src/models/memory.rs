@@ -2,18 +2,21 @@
 
 use serde::Serialize;
 use tektra_core::{
-    Corrections, Engine, EngineOptions, EngineState, Error, FitReport, Home, Library, Memory, UnloadReason, Unloaded,
+    Corrections, Engine, EngineOptions, EngineState, Error, FitReport, Home, Library, UnloadReason, Unloaded,
 };
 
-use super::stored;
+use super::{place::Wished, placement, stored};
 use crate::outcome::{Outcome, say, say_json};
 
 const MIB: f64 = 1_048_576.0;
 
-pub(super) async fn fit(home: &Home, model: &str, context: Option<u32>, json: bool) -> Result<Outcome, Error> {
+pub(super) async fn fit(home: &Home, model: &str, wished: Wished, json: bool) -> Result<Outcome, Error> {
     let (settings, corrections) = stored(home).await?;
     let model = Library::new(home, &settings).find(Some(model))?;
-    let report = FitReport::new(&model, context, &corrections, Memory::now());
+    let wish = wished.over(placement(home, &model.name).await?);
+    let model = model.placed(wish);
+    let devices = Engine::new(EngineOptions::find(), home.clone()).devices().await;
+    let report = FitReport::new(&model, None, &corrections, &devices)?;
     let said = if json { say_json(&report) } else { table(&report) };
     if report.fits {
         return Ok(said);
@@ -54,9 +57,11 @@ struct Cycle {
 pub(super) async fn load(home: Home, model: Option<&str>, cycles: u32, json: bool) -> Result<Outcome, Error> {
     let (settings, _) = stored(&home).await?;
     let model = Library::new(&home, &settings).find(model.or(settings.model.as_deref()))?;
+    let wish = placement(&home, &model.name).await?;
+    let model = model.placed(wish);
     let engine = Engine::new(EngineOptions::find(), home);
     // Without what earlier loads taught: the prediction is what is shown. A fresh engine holds no conversation.
-    let fit = FitReport::new(&model, Some(1), &Corrections::default(), Memory::now());
+    let fit = FitReport::new(&model, Some(1), &Corrections::default(), &engine.devices().await)?;
     let predicted_mib = (fit.weights_bytes + fit.compute_bytes) as f64 / MIB;
     let mut all = Vec::new();
     if !json && !say("LOAD        PREDICTED    MEASURED  AVAILABLE BEFORE, AFTER   GIVEN BACK\n") {

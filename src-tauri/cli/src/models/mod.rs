@@ -3,11 +3,14 @@
 mod get;
 mod look;
 mod memory;
+mod place;
+mod search;
+mod write;
 
 use std::{collections::HashMap, path::PathBuf};
 
 use clap::Subcommand;
-use tektra_core::{Corrections, Error, Home, Settings, Speed, Store};
+use tektra_core::{Corrections, Error, Home, PlacementWish, ProfileGoal, Settings, Speed, Store};
 
 use crate::outcome::Outcome;
 
@@ -32,13 +35,31 @@ pub(crate) enum Models {
     Fit {
         /// Its name or path
         model: String,
-        /// Tokens of a conversation, prompt and answer together; the model's limit when absent
-        #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
-        context: Option<u32>,
-        /// Where it is to be computed
-        #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
-        device: String,
+        #[command(flatten)]
+        wished: place::Wished,
         /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show which part of a model lies on which device, and store where it is to be computed
+    Place {
+        /// Its name or path
+        model: String,
+        #[command(flatten)]
+        wished: place::Wished,
+        /// Store it: the next load follows it
+        #[arg(long)]
+        save: bool,
+        /// Forget what was stored before
+        #[arg(long)]
+        reset: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take every model out of memory that a window or a conversation in a terminal has loaded
+    Unload {
+        /// Print a JSON array
         #[arg(long)]
         json: bool,
     },
@@ -68,13 +89,40 @@ pub(crate) enum Models {
     },
     /// Show which models are the fastest and the best here: Fast, Balanced, Quality
     Profiles {
+        /// Use one from now on: fast, balanced or quality
+        #[arg(long, value_name = "PROFILE", value_parser = goal)]
+        apply: Option<ProfileGoal>,
         /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show in which precisions a model can be had, and what each costs: memory, speed, quality
+    Precisions {
+        /// Its name or path
+        model: String,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure a model's perplexity on Tektra's text, so that `precisions` can tell what it loses
+    Quality {
+        /// Its name or path
+        model: String,
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
     /// Show models worth having, and the one that suits this machine best
     Catalogue {
         /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Search the hub for GGUF models, or show the files of OWNER/REPOSITORY
+    Search {
+        /// Words, or owner/repository
+        text: String,
+        /// Print a JSON array
         #[arg(long)]
         json: bool,
     },
@@ -109,22 +157,39 @@ pub(crate) enum Models {
         #[arg(long)]
         json: bool,
     },
+    /// Write a GGUF file as a folder of safetensors, its weights in half precision
+    Export {
+        /// The file
+        source: PathBuf,
+        /// The new folder
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
 }
 
 pub(crate) async fn run(home: Home, command: Models) -> Outcome {
     let done = match command {
         Models::List { json } => look::list(&home, json).await,
         Models::Show { model, json } => look::show(&home, &model, json).await,
-        Models::Profiles { json } => look::profiles(&home, json).await,
+        Models::Profiles { apply: Some(goal), json: _ } => place::apply(home, goal).await,
+        Models::Profiles { apply: None, json } => look::profiles(&home, json).await,
+        Models::Precisions { model, json } => place::precisions(home, model, json).await,
+        Models::Quality { model, json } => place::quality(home, model, json).await,
+        Models::Place { model, wished, save, reset, json } => {
+            place::place(home, model, wished, save, reset, json).await
+        }
+        Models::Unload { json } => place::unload(&home, json).await,
         Models::Catalogue { json } => look::catalogue(json),
-        Models::Fit { model, context, device: _, json } => memory::fit(&home, &model, context, json).await,
+        Models::Fit { model, wished, json } => memory::fit(&home, &model, wished, json).await,
         Models::Load { model, cycles, json } => memory::load(home, model.as_deref(), cycles, json).await,
         Models::Import { path } => get::import(&home, &path).await,
         Models::Remove { model, yes } => get::remove(&home, &model, yes).await,
+        Models::Search { text, json } => search::search(home, &text, json).await,
         Models::Download { source, sha256, json } => get::download(&home, &source, sha256, json).await,
         Models::Quantize { source, kind, rules, out, json } => {
-            get::quantize(source, kind, rules, out.unwrap_or_else(|| home.models()), json).await
+            write::quantize(source, kind, rules, out.unwrap_or_else(|| home.models()), json).await
         }
+        Models::Export { source, out } => write::export(source, out).await,
     };
     done.unwrap_or_else(Outcome::from)
 }
@@ -136,6 +201,23 @@ async fn stored(home: &Home) -> Result<(Settings, Corrections), Error> {
     }
     let store = Store::open(home).await?;
     Ok((store.settings().await?, store.corrections().await?))
+}
+
+fn goal(text: &str) -> Result<ProfileGoal, String> {
+    match text {
+        "fast" => Ok(ProfileGoal::Fast),
+        "balanced" => Ok(ProfileGoal::Balanced),
+        "quality" => Ok(ProfileGoal::Quality),
+        _ => Err("write fast, balanced or quality".into()),
+    }
+}
+
+/// What is stored for the model `name`.
+pub(crate) async fn placement(home: &Home, name: &str) -> Result<PlacementWish, Error> {
+    if !home.database().exists() {
+        return Ok(PlacementWish::default());
+    }
+    Ok(Store::open(home).await?.placements().await?.remove(name).unwrap_or_default())
 }
 
 /// How fast each model was in stored conversations.

@@ -48,7 +48,7 @@ impl Tektra {
         stop: watch::Receiver<bool>,
     ) -> Answer {
         let settings = self.effective_settings().await?;
-        let model = self.model(&settings)?;
+        let model = self.model(&settings).await?;
         let mut turns = Vec::new();
         if !settings.system_prompt.trim().is_empty() {
             turns.push(Turn { role: Role::System, text: settings.system_prompt });

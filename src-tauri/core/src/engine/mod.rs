@@ -20,6 +20,7 @@ use tokio::sync::{AcquireError, Mutex, OwnedSemaphorePermit, broadcast, mpsc, wa
 
 use crate::{
     Error, Home, Result,
+    devices::devices_now,
     event::{EngineState, FinishReason, LoadedModel, Receipt, UnloadReason, Unloaded},
     models::Model,
 };
@@ -100,6 +101,28 @@ impl Engine {
     /// Models that are taken out of memory from now on.
     pub fn unloads(&self) -> broadcast::Receiver<Unloaded> {
         self.0.unloads.subscribe()
+    }
+
+    /// The devices of this machine as they are now.
+    pub async fn devices(&self) -> tektra_models::Devices {
+        devices_now(&self.0.options).await
+    }
+
+    /// The devices as they would be without the loaded models that are `gone`.
+    pub(crate) async fn devices_without(&self, gone: impl Fn(&Model) -> bool) -> tektra_models::Devices {
+        let mut devices = self.devices().await;
+        // While a model is being loaded nobody knows what it will hold.
+        if let Ok(processes) = self.0.processes.try_lock() {
+            let held = processes.iter().filter(|process| gone(&process.model));
+            let held: u64 = held.filter_map(|process| crate::models::resident_bytes(process.pid)).sum();
+            devices.ram_free_bytes = devices.ram_free_bytes.saturating_add(held);
+        }
+        devices
+    }
+
+    /// How the engine is started.
+    pub(crate) fn options(&self) -> &EngineOptions {
+        &self.0.options
     }
 
     /// What loads have taught about the memory that models need.
@@ -290,22 +313,23 @@ impl Engine {
             processes.push(process.clone());
             return Ok((process, false));
         }
-        self.make_room(model, &mut processes).await?;
+        let placement = self.make_room(model, &mut processes).await?;
         self.0.state.send_replace(EngineState::Starting);
         let crashes = self.0.crashes.load(Ordering::Relaxed);
         if crashes > 0 {
             tokio::time::sleep(Duration::from_millis(250) * 2_u32.pow(crashes.min(6))).await;
         }
         let expected_ms = self.load_times().get(&model.path).copied();
-        let loading = || {
-            let state = EngineState::Loading { model: model.name.clone(), size_mib: model.size_mib(), expected_ms };
-            self.0.state.send_replace(state);
+        let loading = |done_bytes: u64| {
+            let (model, size_mib) = (model.name.clone(), model.size_mib());
+            let done_mib = ((done_bytes >> 20) as u32).min(size_mib);
+            self.0.state.send_replace(EngineState::Loading { model, size_mib, expected_ms, done_mib });
         };
-        match Process::start(&self.0.options, &self.0.home, model, loading).await {
+        match Process::start(&self.0.options, &self.0.home, model, &placement, loading).await {
             Ok(process) => {
                 self.load_times().insert(model.path.clone(), process.loaded.load_ms);
                 let process = Arc::new(process);
-                self.learn(&process);
+                self.learn(&process, &placement);
                 processes.push(process.clone());
                 self.0.state.send_replace(EngineState::Ready { model: loaded(&process) });
                 tokio::spawn(self.clone().watch(process.clone()));

@@ -21,9 +21,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use tektra_models::Placement;
+
 use crate::{
     Error, Home, Result,
-    models::{Model, resident_bytes},
+    models::{Model, placement::layers, resident_bytes},
 };
 
 /// A start that takes longer has failed: the executable is mapped from disk and says hello before it loads anything.
@@ -33,6 +35,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// The engine answers pings on a thread that never computes, so a silence this long means that it hangs.
 const PING_TIMEOUT: Duration = Duration::from_secs(60);
+/// A model that has no room for even this long a conversation is of no use, in tokens.
+pub(super) const SHORTEST_CONTEXT: u32 = 2048;
 /// Lines of the engine's error output that are kept to explain its end.
 const LAST_WORDS: usize = 30;
 
@@ -75,12 +79,13 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts the executable and waits for its hello, then calls `loading` and loads `model`.
+    /// Starts the executable and waits for its hello, then loads `model`; `loading` hears how many bytes are done.
     pub(super) async fn start(
         options: &EngineOptions,
         home: &Home,
         model: &Model,
-        loading: impl FnOnce(),
+        placement: &Placement,
+        loading: impl Fn(u64),
     ) -> Result<Self> {
         if !options.executable.is_file() {
             return Err(Error::EngineMissing { path: options.executable.clone() });
@@ -91,7 +96,8 @@ impl Process {
             Launch { socket: format!("tektra-{}", uuid::Uuid::new_v4()), token: uuid::Uuid::new_v4().to_string() };
         let listener =
             listen(&launch.socket).map_err(|error| failed(format!("no local socket can be made ({error})")))?;
-        let mut child = spawn(options, home).map_err(|error| failed(format!("it does not start ({error})")))?;
+        let mut child =
+            spawn(options, home, placement).map_err(|error| failed(format!("it does not start ({error})")))?;
         let pid = child.id().unwrap_or_default();
         let last_words = read_errors(&mut child);
         let Some(mut stdin) = child.stdin.take() else { return Err(failed("it has no standard input".into())) };
@@ -119,11 +125,26 @@ impl Process {
         check_version(&hello)?;
         tracing::info!(pid, "engine started");
 
-        loading();
+        loading(0);
         let path = model.path.to_str().ok_or_else(|| failed("the model's path is not valid Unicode".into()))?;
-        let load = Request::Load(LoadRequest { path: path.into(), context_length: model.context_length });
+        // A longer conversation would be ended by the system, with everything else.
+        let most = placement.max_context.unwrap_or(SHORTEST_CONTEXT).max(SHORTEST_CONTEXT);
+        let context_length = model.context_length.min(most);
+        let load = Request::Load(LoadRequest {
+            path: path.into(),
+            context_length,
+            kv: model.wish.kv.into(),
+            dtype: model.wish.dtype.into(),
+            layers: layers(placement),
+        });
         requests.send(&load).await.map_err(|error| failed(error.to_string()))?;
-        let loaded = match replies.next().await {
+        let last = loop {
+            match replies.next().await {
+                Some(Ok(Reply::Loading { done_bytes })) => loading(done_bytes),
+                last => break last,
+            }
+        };
+        let mut loaded = match last {
             Some(Ok(Reply::Loaded(loaded))) => loaded,
             Some(Ok(Reply::LoadFailed { reason })) => {
                 return Err(Error::ModelUnusable {
@@ -137,6 +158,11 @@ impl Process {
                 return Err(Error::EngineCrashed { how: ending(status, &last_words) });
             }
         };
+        if context_length < model.context_length {
+            loaded.warnings.push(format!(
+                "conversations end at {context_length} tokens: more than that does not fit into memory now."
+            ));
+        }
         Ok(Self::run(child, stdin, replies, requests, last_words, model.clone(), loaded))
     }
 
@@ -234,7 +260,8 @@ impl Process {
     }
 }
 
-fn spawn(options: &EngineOptions, home: &Home) -> std::io::Result<Child> {
+fn spawn(options: &EngineOptions, home: &Home, placement: &Placement) -> std::io::Result<Child> {
+    let gpus: Vec<_> = layers(placement).iter().filter_map(|on| Some(on.gpu?.to_string())).collect();
     let mut command = Command::new(&options.executable);
     command
         .stdin(Stdio::piped())
@@ -244,6 +271,10 @@ fn spawn(options: &EngineOptions, home: &Home) -> std::io::Result<Child> {
         .env("HF_HOME", home.folder().join("hub"))
         .env("HF_HUB_OFFLINE", "1")
         .env("MISTRALRS_NO_NCCL", "1")
+        // The order in which the driver numbers them too.
+        .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        // It sees the GPUs that it is to use, in the order of their layers, and no other.
+        .env("CUDA_VISIBLE_DEVICES", gpus.join(","))
         .kill_on_drop(true);
     if let Some(threads) = options.threads {
         command.env("RAYON_NUM_THREADS", threads.to_string());

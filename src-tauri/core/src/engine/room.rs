@@ -5,41 +5,52 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tektra_models::{Plan, fit};
+use tektra_models::{Corrections, Devices, KEPT_KV_BYTES, PlaceOf, Placement, Plan, fit};
 
-use super::{Engine, Process, ms};
+use super::{Engine, Process, ms, process::SHORTEST_CONTEXT};
 use crate::{
     Error, Result,
+    devices::devices_now,
     event::{UnloadReason, Unloaded},
-    models::{Memory, Model, mib, resident_bytes},
+    models::{
+        Memory, Model, mib,
+        placement::{self, PlacementWish},
+        resident_bytes,
+    },
 };
 
-/// A model that has no room for even this long a conversation is of no use, in tokens.
-const SHORTEST_CONTEXT: u32 = 2048;
 /// The system hands pages back a moment after a process has gone.
 const MEMORY_SETTLES: Duration = Duration::from_millis(100);
 
 impl Engine {
-    /// Unloads models, the longest unused first, until `model` fits beside the others.
+    /// Unloads models, the longest unused first, until `model` fits beside the others, and says where its layers go.
     ///
     /// # Errors
-    /// [`Error::DoesNotFit`] when it fits beside none; everything stays as it was then, but for what was unloaded.
-    pub(super) async fn make_room(&self, model: &Model, processes: &mut Vec<Arc<Process>>) -> Result<()> {
-        let plan = Plan::cpu(model.context_length.clamp(1, SHORTEST_CONTEXT));
-        let plan = Plan { kept_kv_bytes: 0, ..plan };
-        let need = self.corrections().apply(&model.architecture, &fit(&model.facts, &plan));
-        // Nobody is asked to go for a model that would not fit then either.
-        let given_back: u64 = processes.iter().filter_map(|process| resident_bytes(process.pid)).sum();
-        let free_bytes = Memory::now().available_bytes.saturating_add(given_back);
-        if need.total_bytes > free_bytes {
-            let (need_mib, free_mib) = (mib(need.total_bytes), mib(free_bytes));
-            return Err(Error::DoesNotFit { name: model.name.clone(), need_mib, free_mib });
+    /// [`Error::DoesNotFit`] when it fits beside none, [`Error::ModelUnusable`] when it cannot be placed as wished;
+    /// everything stays as it was then, but for what was unloaded.
+    pub(super) async fn make_room(&self, model: &Model, processes: &mut Vec<Arc<Process>>) -> Result<Placement> {
+        let corrections = self.corrections();
+        let mut devices = devices_now(&self.0.options).await;
+        placement::check(model, &placement::placed(model, &devices, &corrections, 0))?;
+        // The same model placed otherwise makes way in any case.
+        while let Some(index) = processes.iter().position(|process| process.model.path == model.path) {
+            self.unload_process(&processes.remove(index), UnloadReason::Asked).await;
+            devices = devices_now(&self.0.options).await;
         }
-        while !processes.is_empty() && need.total_bytes > Memory::now().available_bytes {
+        let given_back: u64 = processes.iter().filter_map(|process| resident_bytes(process.pid)).sum();
+        let most = Devices { ram_free_bytes: devices.ram_free_bytes.saturating_add(given_back), ..devices.clone() };
+        while let Some(lacking) = lack(model, &devices, &corrections) {
+            // Nobody is asked to go for a model that would not fit then either.
+            let hopeless = lack(model, &most, &corrections).filter(|still| still.of_ram);
+            if let Some(lack) = hopeless.or(processes.is_empty().then_some(lacking)) {
+                let (need_mib, free_mib) = (mib(lack.need_bytes), mib(lack.free_bytes));
+                return Err(Error::DoesNotFit { name: model.name.clone(), need_mib, free_mib });
+            }
             let process = processes.remove(0);
             self.unload_process(&process, UnloadReason::MadeRoom { model: model.name.clone() }).await;
+            devices = devices_now(&self.0.options).await;
         }
-        Ok(())
+        Ok(placement::placed(model, &devices, &corrections, KEPT_KV_BYTES))
     }
 
     /// Ends a process after the answers that it is writing, and measures what that gave back.
@@ -68,11 +79,35 @@ impl Engine {
         unloaded
     }
 
-    /// Compares what a fresh process holds with what was predicted.
-    pub(super) fn learn(&self, process: &Process) {
+    /// Compares what a fresh process holds with what was predicted, where all of it is in RAM.
+    pub(super) fn learn(&self, process: &Process, placement: &Placement) {
+        if placement.devices.iter().any(|on| on.device != PlaceOf::Cpu) {
+            return;
+        }
         let need = fit(&process.model.facts, &Plan { kept_kv_bytes: 0, ..Plan::cpu(1) });
         let Some(measured) = process.resident_bytes else { return };
         let mut corrections = self.0.corrections.lock().unwrap_or_else(PoisonError::into_inner);
         corrections.learn(&process.model.architecture, need.executor, need.held_bytes(), measured);
     }
+}
+
+/// What is missing on a device.
+struct Lack {
+    need_bytes: u64,
+    free_bytes: u64,
+    of_ram: bool,
+}
+
+/// What the shortest conversation that is of any use lacks; `None` when it fits.
+fn lack(model: &Model, devices: &Devices, corrections: &Corrections) -> Option<Lack> {
+    let context_tokens = Some(model.context_length.clamp(1, SHORTEST_CONTEXT));
+    let shortest = model.clone().placed(PlacementWish { context_tokens, ..model.wish.clone() });
+    let placement = placement::placed(&shortest, devices, corrections, 0);
+    let lack = placement.devices.iter().find(|on| !on.fits)?;
+    let parts = [lack.weights_bytes, lack.kv_bytes, lack.compute_bytes, lack.reserve_bytes];
+    Some(Lack {
+        need_bytes: parts.iter().fold(0, |sum, part| part.saturating_add(sum)),
+        free_bytes: lack.free_bytes,
+        of_ram: lack.device == PlaceOf::Cpu,
+    })
 }

@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
 use specta::Type;
 use tektra_fetch::{CancellationToken, Client, Options, Outcome, Phase, Progress, Request, Source};
+use tektra_gguf::PartName;
 use tokio::sync::{broadcast, watch};
 
 use super::mib;
@@ -16,6 +17,8 @@ use crate::{CoreEvent, Error, ErrorReport, Home, Result, Store};
 
 /// Name of the unfinished downloads in the store.
 const NAME: &str = "downloads";
+
+const MIB: f64 = 1_048_576.0;
 
 /// A file to fetch into the models folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +54,18 @@ impl Wanted {
             return Err(wrong(format!("\"{text}\" does not name a GGUF file.")));
         }
         Ok(Self { file: file.into(), source: text.into(), sha256: None })
+    }
+
+    /// Every file of the model: of one in several parts all of them, with the one that was named.
+    pub fn parts(self) -> Vec<Self> {
+        let Some(part) = PartName::of(Path::new(&self.file)) else { return vec![self] };
+        let named = part.all(Path::new(&self.file));
+        let name = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let other = |file: String| {
+            let sha256 = self.sha256.clone().filter(|_| file == self.file);
+            Self { source: self.source.replacen(&self.file, &file, 1), sha256, file }
+        };
+        named.iter().map(name).map(other).collect()
     }
 
     fn request(&self, home: &Home) -> Result<Request> {
@@ -160,7 +175,10 @@ impl Downloads {
     pub(crate) async fn open(home: Home, store: Store, events: broadcast::Sender<CoreEvent>) -> Result<Self> {
         let unfinished: Vec<Wanted> = store.setting(NAME).await?.unwrap_or_default();
         let entry = |wanted: Wanted| {
-            let now = Download::new(&wanted, DownloadState::Paused);
+            let mut now = Download::new(&wanted, DownloadState::Paused);
+            if let Some((done_bytes, total_bytes)) = tektra_fetch::unfinished(&home.models().join(&wanted.file)) {
+                (now.done_mib, now.total_mib) = (done_bytes as f64 / MIB, total_bytes.map(mib));
+            }
             (wanted.file.clone(), Entry { wanted, now, cancel: None })
         };
         let all = Mutex::new(unfinished.into_iter().map(entry).collect());
@@ -178,23 +196,29 @@ impl Downloads {
     /// [`Error::InvalidInput`] for what names no file; [`Error::DownloadFailed`] when nothing can be fetched at all.
     pub async fn start(&self, what: &str) -> Result<()> {
         let known = self.all().get(what).map(|entry| entry.wanted.clone());
-        let wanted = known.map_or_else(|| Wanted::parse(what), Ok)?;
+        let wanted = known.map_or_else(|| Wanted::parse(what).map(Wanted::parts), |known| Ok(vec![known]))?;
         let client = self.client()?;
+        for wanted in wanted {
+            self.start_one(client.clone(), wanted);
+        }
+        self.keep().await?;
+        self.changed();
+        Ok(())
+    }
+
+    fn start_one(&self, client: Client, wanted: Wanted) {
         let cancel = CancellationToken::new();
         {
             let mut all = self.all();
             if all.get(&wanted.file).is_some_and(|entry| entry.cancel.is_some()) {
-                return Ok(());
+                return;
             }
             let now = Download::new(&wanted, DownloadState::Connecting);
             let entry = Entry { wanted: wanted.clone(), now, cancel: Some(cancel.clone()) };
             all.insert(wanted.file.clone(), entry);
         }
-        self.keep().await?;
-        self.changed();
         let downloads = self.clone();
         tokio::spawn(async move { downloads.run(&client, &wanted, &cancel).await });
-        Ok(())
     }
 
     /// Stops a download; what has arrived is kept.
@@ -279,7 +303,8 @@ impl Downloads {
         self.0.store.set_setting(NAME, &unfinished).await
     }
 
-    fn client(&self) -> Result<Client> {
+    /// The one HTTP client.
+    pub(crate) fn client(&self) -> Result<Client> {
         let mut client = self.0.client.lock().unwrap_or_else(PoisonError::into_inner);
         if client.is_none() {
             *client = Some(Client::new(Options::from_env()).map_err(|error| failed(&error))?);
@@ -306,7 +331,6 @@ impl Download {
     }
 
     fn progress(&mut self, progress: &Progress) {
-        const MIB: f64 = 1_048_576.0;
         self.done_mib = progress.bytes_done as f64 / MIB;
         self.total_mib = progress.bytes_total.map(mib);
         self.mib_per_second = progress.bytes_per_second / MIB;

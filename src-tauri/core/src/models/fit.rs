@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 use specta::Type;
-use tektra_models::{Corrections, Plan, fit, max_context};
+use tektra_models::{Basis, Corrections, Devices, Executor, KEPT_KV_BYTES, Placed, Runs};
 
-use super::{Memory, Model};
+use super::{
+    Model,
+    placement::{check, placed},
+};
 use crate::{Result, Store};
 
 /// Name of what loads have taught, in the store.
@@ -44,34 +47,45 @@ pub struct FitReport {
     /// The context that this is for, in tokens.
     pub context_tokens: u32,
     /// Whether the parts are counted from what the executor does, or estimated.
-    pub basis: tektra_models::Basis,
+    pub basis: Basis,
     /// Loads from which the figures were corrected.
     pub corrected_by_loads: usize,
 }
 
 impl FitReport {
-    /// What `model` needs for `context_tokens` (its own limit when absent), after what earlier loads taught.
-    pub fn new(model: &Model, context_tokens: Option<u32>, corrections: &Corrections, memory: Memory) -> Self {
-        let context_tokens = context_tokens.unwrap_or(model.context_length).min(model.context_length.max(1));
-        let plan = Plan::cpu(context_tokens);
-        let plain = fit(&model.facts, &plan);
-        let need = corrections.apply(&model.architecture, &plain);
-        // What earlier loads needed beyond the prediction is not there for a longer context.
-        let beyond = need.total_bytes.saturating_sub(plain.total_bytes);
-        let room = memory.available_bytes.saturating_sub(beyond);
-        Self {
-            weights_bytes: need.weights_bytes,
-            kv_bytes: need.kv_bytes,
-            compute_bytes: need.compute_bytes,
-            reserve_bytes: need.reserve_bytes,
-            total_bytes: need.total_bytes,
-            free_bytes: memory.available_bytes,
-            fits: tektra_models::fits(&need, memory.available_bytes),
-            max_context: max_context(&model.facts, &plan, room).unwrap_or(0),
-            context_tokens,
-            basis: need.basis,
-            corrected_by_loads: corrections.of(&model.architecture, need.executor).samples(),
-        }
+    /// What `model` needs on `devices` for `context_tokens` (its wish, else its own limit, when absent), after what
+    /// earlier loads taught.
+    ///
+    /// # Errors
+    /// [`Error::ModelUnusable`] when it cannot be placed as it is wished.
+    pub fn new(
+        model: &Model,
+        context_tokens: Option<u32>,
+        corrections: &Corrections,
+        devices: &Devices,
+    ) -> Result<Self> {
+        let mut model = model.clone();
+        let wished = context_tokens.or(model.wish.context_tokens);
+        model.wish.context_tokens = Some(wished.unwrap_or(model.context_length));
+        let placement = placed(&model, devices, corrections, KEPT_KV_BYTES);
+        check(&model, &placement)?;
+        let sum = |of: fn(&Placed) -> u64| placement.devices.iter().map(of).fold(0, u64::saturating_add);
+        let [weights_bytes, kv_bytes, compute_bytes, reserve_bytes] =
+            [sum(|on| on.weights_bytes), sum(|on| on.kv_bytes), sum(|on| on.compute_bytes), sum(|on| on.reserve_bytes)];
+        let counted = placement.executor == Executor::TektraCpu && model.facts.runs == Runs::TektraCpu;
+        Ok(Self {
+            weights_bytes,
+            kv_bytes,
+            compute_bytes,
+            reserve_bytes,
+            total_bytes: [weights_bytes, kv_bytes, compute_bytes, reserve_bytes].iter().sum(),
+            free_bytes: sum(|on| on.free_bytes),
+            fits: placement.fits,
+            max_context: placement.max_context.unwrap_or(0),
+            context_tokens: placement.context_tokens,
+            basis: if counted { Basis::Counted } else { Basis::Estimated },
+            corrected_by_loads: corrections.of(&model.architecture, placement.executor).samples(),
+        })
     }
 }
 
@@ -115,7 +129,7 @@ impl From<FitReport> for FitSummary {
             fits: report.fits,
             max_context: report.max_context,
             context_tokens: report.context_tokens,
-            is_estimate: report.basis == tektra_models::Basis::Estimated,
+            is_estimate: report.basis == Basis::Estimated,
             corrected_by_loads: report.corrected_by_loads as u32,
         }
     }

@@ -3,11 +3,15 @@
 
 mod downloads;
 mod fit;
+pub(crate) mod hub;
 mod memory;
+pub(crate) mod placement;
+mod precision;
 mod profiles;
 mod quantize;
 mod suggest;
 mod summary;
+mod workshop;
 
 use std::path::{Path, PathBuf};
 
@@ -17,12 +21,18 @@ use crate::{Error, Home, Result, Settings};
 
 pub use downloads::{Download, DownloadState, Downloads, Wanted, download};
 pub use fit::{FitReport, FitSummary};
+pub use hub::{HubGguf, HubModel};
 pub use memory::Memory;
 pub(crate) use memory::resident_bytes;
+pub use placement::{DeviceInfo, DeviceShare, DeviceWish, DtypeWish, KvWish, PlacementPlan, PlacementWish, Refusal};
+pub(crate) use precision::Known;
+pub use precision::{Precision, PrecisionPart, Precisions, Quality};
 pub use profiles::profiles_now;
-pub use quantize::quantize;
+pub use profiles::{ProfileGoal, ProfileSummary};
+pub use quantize::{quantize, to_safetensors};
 pub use suggest::{Best, Suggestion, Suggestions};
 pub use summary::{ModelDetails, ModelSummary, Origin, PartSummary, RunsOn};
+pub use workshop::{Work, WorkKind, WorkState, Workshop};
 
 /// Set to `0`, it leaves other programs' models alone, whatever the settings say.
 const OTHER_PROGRAMS: &str = "TEKTRA_OTHER_PROGRAMS";
@@ -40,10 +50,12 @@ pub struct Model {
     pub architecture: String,
     /// The type that holds most of the weights: `Q4_1`.
     pub quantization: String,
-    /// The longest context in tokens that the model was trained for.
+    /// The longest conversation in tokens: what the model was trained for, or less where the person wishes so.
     pub context_length: u32,
     /// Everything that its header says.
     pub facts: Facts,
+    /// Where and how it is to be computed.
+    pub wish: PlacementWish,
 }
 
 impl Model {
@@ -82,7 +94,16 @@ impl Model {
             quantization: facts.quantization.clone(),
             context_length: facts.context_length,
             facts,
+            wish: PlacementWish::default(),
         })
+    }
+
+    /// The same, to be computed as `wish` says.
+    pub fn placed(mut self, wish: PlacementWish) -> Self {
+        let trained = self.facts.context_length;
+        self.context_length = wish.context_tokens.map_or(trained, |tokens| tokens.clamp(1, trained.max(1)));
+        self.wish = wish;
+        self
     }
 
     /// The size in MiB, rounded up.
@@ -98,8 +119,17 @@ fn unusable(name: String, Problem { reason, hint }: Problem) -> Error {
 fn convertible(path: &Path) -> Problem {
     Problem {
         reason: "it is a folder of safetensors, which has to be made into a GGUF file first.".into(),
-        hint: format!("`tektra-cli models quantize \"{}\" --type int4` does that.", path.display()),
+        hint: format!(
+            "Choose a precision under Quantization, or run `tektra-cli models quantize \"{}\" --type int4`.",
+            path.display()
+        ),
     }
+}
+
+/// With a capital letter: "it has 30 layers." becomes "It has 30 layers."
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// Bytes in MiB, rounded up.
@@ -148,17 +178,28 @@ impl Library {
     /// # Errors
     /// [`Error::ModelNotFound`] or [`Error::ModelUnusable`] when nothing can be read of it.
     pub fn details(&self, wanted: &str) -> Result<ModelDetails> {
-        let found = self.scan().models.into_iter().find(|found| is_named(found, wanted));
-        let (name, path, source, facts) = match found {
-            Some(Found { name, path, source, facts: Some(facts), .. }) => (name, path, Some(source), facts),
-            Some(Found { name, problem, .. }) => return Err(unusable(name, problem.unwrap_or_else(unexplained))),
+        let (name, path, source, facts) = self.look_up(wanted)?;
+        Ok(ModelDetails::new(name, &path, source, &facts))
+    }
+
+    /// The files and the facts of the model called `wanted` (a name or a path), usable or not.
+    ///
+    /// # Errors
+    /// As [`Library::details`].
+    pub fn facts(&self, wanted: &str) -> Result<(PathBuf, Facts)> {
+        self.look_up(wanted).map(|(_, path, _, facts)| (path, facts))
+    }
+
+    fn look_up(&self, wanted: &str) -> Result<(String, PathBuf, Option<Source>, Facts)> {
+        match self.scan().models.into_iter().find(|found| is_named(found, wanted)) {
+            Some(Found { name, path, source, facts: Some(facts), .. }) => Ok((name, path, Some(source), facts)),
+            Some(Found { name, problem, .. }) => Err(unusable(name, problem.unwrap_or_else(unexplained))),
             None if Path::new(wanted).exists() => {
                 let facts = inspect(Path::new(wanted)).map_err(|error| unusable(wanted.into(), error.problem()))?;
-                (facts.name.clone(), wanted.into(), None, facts)
+                Ok((facts.name.clone(), wanted.into(), None, facts))
             }
-            None => return Err(self.not_found(wanted)),
-        };
-        Ok(ModelDetails::new(name, &path, source, &facts))
+            None => Err(self.not_found(wanted)),
+        }
     }
 
     /// The model called `wanted` (a name or a path), or the first usable one, Tektra's own before those of others.

@@ -30,14 +30,6 @@ pub fn quantize(
     let rules = rules.iter().map(|rule| rule.parse::<Rule>()).collect::<Result<_, _>>().map_err(wrong)?;
     let plan = Plan { base, rules };
     let name = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let unusable = |error: tektra_quantize::Error| match error {
-        tektra_quantize::Error::Cancelled => Error::Interrupted,
-        error => Error::ModelUnusable {
-            name: name.clone(),
-            reason: format!("{error}."),
-            hint: "Nothing was written. Choose another type or another model.".into(),
-        },
-    };
     std::fs::create_dir_all(out).map_err(|error| crate::error::file_error(out, &error))?;
     let path = out.join(format!("{name}.{}.gguf", tektra_quantize::format_name(base.format())));
     if path.exists() {
@@ -48,5 +40,31 @@ pub fn quantize(
     } else {
         tektra_quantize::requantize(source, &plan, &path, false, progress, cancel)
     };
-    Ok((path, report.map_err(unusable)?))
+    Ok((path, report.map_err(|error| not_written(name, error))?))
+}
+
+/// Writes the GGUF file `source` as the new folder `out` of safetensors, in half precision. Blocks; progress and
+/// cancellation as in [`quantize`].
+///
+/// # Errors
+/// [`Error::ModelUnusable`]: nothing is left behind.
+pub fn to_safetensors(
+    source: &Path,
+    out: &Path,
+    progress: &mut dyn FnMut(Progress),
+    cancel: &AtomicBool,
+) -> Result<()> {
+    let name = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    tektra_quantize::to_safetensors(source, out, progress, cancel).map_err(|error| not_written(name, error))
+}
+
+fn not_written(name: String, error: tektra_quantize::Error) -> Error {
+    match error {
+        tektra_quantize::Error::Cancelled => Error::Interrupted,
+        error => Error::ModelUnusable {
+            name,
+            reason: format!("{error}."),
+            hint: "Nothing was written. Choose another type or another model.".into(),
+        },
+    }
 }

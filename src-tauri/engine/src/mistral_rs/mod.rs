@@ -1,5 +1,7 @@
 //! Producing an answer with mistral.rs: GPUs, and models that the CPU executor does not know.
 
+mod load;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
@@ -12,6 +14,8 @@ use mistralrs::{
 };
 use tektra_protocol::{Failure, FinishReason, GenerateRequest, Reply, Role, Turn, Usage};
 use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use load::load;
 
 /// Streams an answer into `out`.
 pub(crate) async fn stream(
