@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { test } from "vitest";
 import type { FakeOptions } from "./fake/options";
+import { oldGpu, oneProfile, threeProfiles, twoGpus } from "./fake/placement";
 import {
   answers,
   field,
@@ -12,6 +13,7 @@ import {
   takeFaults,
   type Theme,
 } from "./harness";
+import { precisionDetails, precisionScenes } from "./precision-scenes";
 import {
   branched,
   brokenTalk,
@@ -33,10 +35,12 @@ const SIZES = [
 ] as const;
 const THEMES: Theme[] = ["light", "dark"];
 
-type Scene = {
+export type Scene = {
   options: Partial<FakeOptions>;
   play: (page: Page) => Promise<void>;
 };
+
+export type Detail = Scene & { size: readonly [number, number] };
 
 async function show(page: Page, title: string) {
   const list = page.getByRole("button", { name: "Show conversations" });
@@ -120,6 +124,15 @@ async function showModel(page: Page, name: string) {
   await page.mouse.move(600, 4);
 }
 
+async function showPlacement(page: Page, name: string) {
+  await see(field(page));
+  await page.keyboard.press("Control+2");
+  await page.locator(`[data-model="${name}"]`).click();
+  await page.getByRole("tab", { name: "Placement" }).click();
+  await see(page.getByRole("button", { name: "Reset to automatic" }));
+  await page.mouse.move(600, 4);
+}
+
 Object.assign(scenes, {
   library: {
     options: modelWorld,
@@ -135,8 +148,38 @@ Object.assign(scenes, {
   },
 } satisfies Record<string, Scene>);
 
+Object.assign(scenes, {
+  ...precisionScenes,
+  "placement-gpus": {
+    options: { ...modelWorld, gpus: twoGpus },
+    play: async (page) => {
+      await showPlacement(page, "llama3.1:8b-instruct-q8_0");
+      await page.getByRole("checkbox", { name: /GPU 0/ }).click();
+      await page.getByRole("checkbox", { name: /GPU 1/ }).click();
+      await page.getByRole("slider", { name: "Context" }).focus();
+      for (let i = 0; i < 8; i++) await page.keyboard.press("ArrowLeft");
+      await page.getByRole("slider", { name: "Layers on the GPU" }).focus();
+      await page.keyboard.press("End");
+      for (let i = 0; i < 6; i++) await page.keyboard.press("ArrowLeft");
+      await see(page.getByText("Layers 24–29"));
+      await page
+        .getByRole("region", { name: "Details" })
+        .evaluate((box) => box.scrollTo(0, 0));
+    },
+  },
+  profiles: {
+    options: { ...modelWorld, profiles: threeProfiles },
+    play: async (page) => {
+      await see(field(page));
+      await page.keyboard.press("Control+Shift+p");
+      await see(page.getByRole("listitem", { name: "Quality" }));
+    },
+  },
+} satisfies Record<string, Scene>);
+
 /** Smaller states, one size each. */
-const details: Record<string, Scene & { size: readonly [number, number] }> = {
+const details: Record<string, Detail> = {
+  ...precisionDetails,
   streaming: {
     size: SIZES[1],
     options: {
@@ -246,6 +289,45 @@ const details: Record<string, Scene & { size: readonly [number, number] }> = {
     size: SIZES[0],
     options: modelWorld,
     play: (page) => showModel(page, "Qwen3-4B-Instruct"),
+  },
+  "placement-cpu": {
+    size: SIZES[1],
+    options: { ...modelWorld, gpus: oldGpu },
+    play: (page) => showPlacement(page, "SmolLM2-135M"),
+  },
+  "placement-choices": {
+    size: SIZES[1],
+    options: { ...modelWorld, gpus: twoGpus },
+    play: async (page) => {
+      await showPlacement(page, "Phi-3-mini-4k-instruct");
+      await page.getByRole("checkbox", { name: /GPU 0/ }).click();
+      await page.getByRole("checkbox", { name: /GPU 1/ }).click();
+      await page.getByRole("checkbox", { name: "By free memory" }).click();
+      await see(page.getByText("Layers 19–29"));
+      await page.getByText("Reserve").last().scrollIntoViewIfNeeded();
+    },
+  },
+  "placement-refused": {
+    size: SIZES[1],
+    options: { ...modelWorld, gpus: twoGpus },
+    play: async (page) => {
+      await showPlacement(page, "Qwen3-4B-Instruct");
+      await page.getByRole("slider", { name: "Layers on the GPU" }).focus();
+      await page.keyboard.press("PageDown");
+      await see(page.getByText("This cannot be done."));
+      await page
+        .getByRole("region", { name: "Details" })
+        .evaluate((box) => box.scrollTo(0, 0));
+    },
+  },
+  "profiles-same": {
+    size: SIZES[1],
+    options: { ...modelWorld, profiles: oneProfile },
+    play: async (page) => {
+      await see(field(page));
+      await page.keyboard.press("Control+Shift+p");
+      await see(page.getByText("The same as Fast"));
+    },
   },
   unusable: {
     size: SIZES[1],

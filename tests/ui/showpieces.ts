@@ -169,7 +169,7 @@ export const manyModels: ModelSummary[] = [
       code: "model_unusable",
       message:
         'The model "TinyLlama-1.1B-Chat-v1.0" cannot be used: it is a folder of safetensors, which has to be made into a GGUF file first.',
-      hint: "`tektra-cli models quantize` does that.",
+      hint: "Choose a precision under Quantization, or run `tektra-cli models quantize`.",
     },
   }),
 ];

@@ -50,6 +50,28 @@ export const commands = {
 	modelDetails: (name: string) => typedError<ModelDetails, ErrorReport>(__TAURI_INVOKE("model_details", { name })),
 	/**  What a model needs of the memory for a conversation of `context_tokens`; for its longest when absent. */
 	modelFit: (name: string, contextTokens: number | null) => typedError<FitSummary, ErrorReport>(__TAURI_INVOKE("model_fit", { name, contextTokens })),
+	/**  Which part of a model lies where, as the person wishes, or as it is stored. */
+	placementPlan: (name: string, wish: PlacementWish | null) => typedError<PlacementPlan, ErrorReport>(__TAURI_INVOKE("placement_plan", { name, wish })),
+	/**  Stores where a model is to be placed; the next message finds it so. Refuses what cannot be done. */
+	placementSet: (name: string, wish: PlacementWish) => typedError<null, ErrorReport>(__TAURI_INVOKE("placement_set", { name, wish })),
+	/**  Fast, Balanced, Quality for this machine as it is now. */
+	profilesList: () => typedError<ProfileSummary[], ErrorReport>(__TAURI_INVOKE("profiles_list")),
+	/**  Uses a profile: its model with its context. Returns the settings as they are then. */
+	profileApply: (goal: ProfileGoal) => typedError<Settings, ErrorReport>(__TAURI_INVOKE("profile_apply", { goal })),
+	/**  In which precisions a model can be had, and what each costs. */
+	precisions: (name: string) => typedError<Precisions, ErrorReport>(__TAURI_INVOKE("precisions", { name })),
+	/**  Writes a model in another precision into Tektra's folder; `rules` are exceptions, PATTERN=FORMAT. */
+	quantizeStart: (name: string, kind: string, rules: string[]) => typedError<null, ErrorReport>(__TAURI_INVOKE("quantize_start", { name, kind, rules })),
+	/**  Measures a model's perplexity on Tektra's text. */
+	qualityMeasure: (name: string) => typedError<null, ErrorReport>(__TAURI_INVOKE("quality_measure", { name })),
+	/**  Stops what the workshop does; what has ended is forgotten. */
+	workshopStop: () => typedError<null, ErrorReport>(__TAURI_INVOKE("workshop_stop")),
+	/**  What the workshop does, or did last. */
+	workshopState: () => typedError<Work | null, ErrorReport>(__TAURI_INVOKE("workshop_state")),
+	/**  Searches the hub for repositories with GGUF files. */
+	hubSearch: (text: string) => typedError<HubModel[], ErrorReport>(__TAURI_INVOKE("hub_search", { text })),
+	/**  The GGUF files of a repository. */
+	hubFiles: (repository: string) => typedError<HubGguf[], ErrorReport>(__TAURI_INVOKE("hub_files", { repository })),
 	/**  Models worth having, and the best for this machine. */
 	suggestions: () => typedError<Suggestions, ErrorReport>(__TAURI_INVOKE("suggestions")),
 	/**  Every download. */
@@ -146,6 +168,10 @@ message: Message } |
 { type: "downloads_changed"; 
 /**  All of them. */
 downloads: Download[] } | 
+/**  What the workshop does began, went on or ended. */
+{ type: "workshop_changed"; 
+/**  What it does. */
+work: Work | null } | 
 /**  A model was taken out of memory. */
 { type: "unloaded"; 
 /**  What that gave back. */
@@ -154,6 +180,57 @@ unloaded: Unloaded } |
 { type: "store_trouble"; 
 /**  Why; absent when it is over. */
 error: ErrorReport | null };
+
+/**  A device of this machine. */
+export type DeviceInfo = {
+	/**  `CPU`, or the GPU's name. */
+	name: string,
+	/**  A GPU's number; absent for the CPU. */
+	gpu: number | null,
+	/**  Its memory in MiB. */
+	total_mib: number | null,
+	/**  What of it is free now, in MiB. */
+	free_mib: number | null,
+	/**  Why nothing can be computed there. */
+	unusable: Refusal | null,
+};
+
+/**  What of a model lies on a device. */
+export type DeviceShare = {
+	/**  `CPU`, or the GPU's name. */
+	name: string,
+	/**  A GPU's number; absent for the CPU. */
+	gpu: number | null,
+	/**  The first of its layers, from 0. */
+	first_layer: number,
+	/**  How many. */
+	layers: number,
+	/**  Whether the table from tokens to vectors lies there. */
+	embeddings: boolean,
+	/**  Whether the output lies there. */
+	output: boolean,
+	/**  Weights in MiB. */
+	weights_mib: number | null,
+	/**  Keys and values in MiB. */
+	kv_mib: number | null,
+	/**  Buffers and the like in MiB. */
+	compute_mib: number | null,
+	/**  Left to everything else, in MiB. */
+	reserve_mib: number | null,
+	/**  What is free there now, in MiB. */
+	free_mib: number | null,
+	/**  Whether it fits there. */
+	fits: boolean,
+};
+
+/**  Where a model is to be computed. */
+export type DeviceWish = 
+/**  On the GPUs as far as it fits there, else on the CPU. */
+"auto" | 
+/**  On the CPU. */
+"cpu" | 
+/**  On the GPUs that are named. */
+"gpus";
 
 /**  A download as it is now. */
 export type Download = {
@@ -194,6 +271,17 @@ error: ErrorReport } |
 /**  The file is in the models folder. */
 { kind: "done" };
 
+/**  The precision that a GPU computes in. */
+export type DtypeWish = 
+/**  What suits the device. */
+"auto" | 
+/**  bfloat16. */
+"bf16" | 
+/**  Half precision. */
+"f16" | 
+/**  Single precision. */
+"f32";
+
 /**  What the engine is doing. */
 export type EngineState = 
 /**  No process runs; the next message starts one. */
@@ -207,7 +295,9 @@ model: string;
 /**  Its size in MiB. */
 size_mib: number; 
 /**  How long the last load of it took, in milliseconds. */
-expected_ms: number | null } | 
+expected_ms: number | null; 
+/**  How much of its files is done, in MiB; 0 while nothing is known. */
+done_mib: number } | 
 /**  The model waits for a message. */
 { kind: "ready"; 
 /**  The model. */
@@ -275,6 +365,49 @@ export type FitSummary = {
 
 /**  A folder that the page can show in the file browser. */
 export type FolderKind = "data" | "models" | "logs";
+
+/**  A model of a repository: a GGUF file, or the first of its parts. */
+export type HubGguf = {
+	/**  Its path in the repository. */
+	file: string,
+	/**  What a download is started with. */
+	source: string,
+	/**  Size of all its parts in MiB. */
+	size_mib: number | null,
+	/**  The type in its name: `Q4_K_M`. */
+	quantization: string | null,
+	/**  How many files it is made of. */
+	parts: number,
+	/**  Whether it would fit into memory by its size, which is an estimate; absent when that is not known. */
+	fits: boolean | null,
+	/**  Whether a file of that name is on this machine. */
+	installed: boolean,
+	/**  Why it is of no use. */
+	problem: string | null,
+};
+
+/**  A repository with GGUF files. */
+export type HubModel = {
+	/**  `owner/repository`. */
+	id: string,
+	/**  Downloads of the last month. */
+	downloads: number | null,
+	/**  How many people like it. */
+	likes: number | null,
+	/**  As its author named it. */
+	licence: string | null,
+	/**  Whether its licence must be accepted on its page first. */
+	gated: boolean,
+};
+
+/**  What keys and values are kept in. */
+export type KvWish = 
+/**  Half precision. */
+"f16" | 
+/**  8-bit integers with a scale for each head: half the memory. */
+"q8" | 
+/**  Single precision: twice the memory. */
+"f32";
 
 /**  A model in an engine's memory. */
 export type LoadedModel = {
@@ -420,6 +553,155 @@ export type PartSummary = {
 	types: ([string, number | null])[],
 };
 
+/**  Which part of a model lies where. */
+export type PlacementPlan = {
+	/**  What was wished for. */
+	wish: PlacementWish,
+	/**  Every device of this machine. */
+	machine: DeviceInfo[],
+	/**  The model's layers. */
+	layers: number,
+	/**  The devices that hold a part of it. */
+	devices: DeviceShare[],
+	/**  Tokens of a conversation. */
+	context_tokens: number,
+	/**  The longest that fits; 0 when not even the shortest does. */
+	max_context: number,
+	/**  The longest that it was trained for. */
+	trained_context: number,
+	/**  All of it, reserves included, in MiB. */
+	total_mib: number | null,
+	/**  Whether it fits everywhere. */
+	fits: boolean,
+	/**  Why it cannot be done; empty when it can. */
+	refused: Refusal[],
+	/**  What a person should know: sentences. */
+	notes: string[],
+};
+
+/**  What a person wishes of a model's placement. The default leaves everything to Tektra. */
+export type PlacementWish = {
+	/**  Where it is to be computed. */
+	device: DeviceWish,
+	/**  The GPUs by their numbers, for [`DeviceWish::Gpus`]. */
+	gpus: number[],
+	/**  Layers on the GPUs; as many as fit when absent. */
+	gpu_layers: number | null,
+	/**  What each of several GPUs gets in proportion; by their free memory when empty. */
+	shares: number[],
+	/**  The precision that a GPU computes in. */
+	dtype: DtypeWish,
+	/**  What keys and values are kept in. */
+	kv: KvWish,
+	/**  Tokens of a conversation; the model's limit when absent. */
+	context_tokens: number | null,
+	/**  Memory to leave to everything else on each device, in MiB; Tektra's choice when absent. */
+	reserve_mib: number | null,
+};
+
+/**  A precision that the model could be written in, or that is there already. */
+export type Precision = {
+	/**  What it is asked for by: `int4`, `Q4_0`; the type of one that is there. */
+	kind: string,
+	/**  The type of most weights: `Q4_K`. */
+	format: string,
+	/**  Size of its file in MiB. */
+	size_mib: number | null,
+	/**  Memory that it needs for a conversation of [`Precisions::context_tokens`], reserve included, in MiB. */
+	need_mib: number | null,
+	/**  Whether that is free now. */
+	fits: boolean,
+	/**  How fast it writes. */
+	tokens_per_second: number | null,
+	/**  Whether the speed was measured on this machine, or is an estimate. */
+	speed_measured: boolean,
+	/**  What it loses. */
+	quality: Quality,
+	/**  Why it makes no sense for this model, or cannot be done: a sentence. */
+	problem: string | null,
+	/**  The model of the library that is this. */
+	installed: string | null,
+	/**  What a download of it is started with. */
+	download: string | null,
+	/**  What it is made of. */
+	parts: PrecisionPart[],
+};
+
+/**  Tensors that a precision keeps in another type than most. */
+export type PrecisionPart = {
+	/**  Their name, with `*` for the layer. */
+	tensors: string,
+	/**  How many they are. */
+	count: number,
+	/**  Their type: `Q6_K`. */
+	format: string,
+	/**  Why it is not the one that was asked for. */
+	why: string | null,
+	/**  Their size in MiB. */
+	size_mib: number | null,
+};
+
+/**  The precisions of a model. */
+export type Precisions = {
+	/**  The model. */
+	model: string,
+	/**  Whether it is a folder of safetensors, which must be written in one of them to be used. */
+	must_convert: boolean,
+	/**  What Tektra can write. */
+	choices: Precision[],
+	/**  The same model in other precisions: on this machine, and in the catalogue. */
+	siblings: Precision[],
+	/**  What the memory is for, in tokens. */
+	context_tokens: number,
+	/**  What the measured losses are compared with: a model of the library. */
+	reference: string | null,
+};
+
+/**  What a profile is for. */
+export type ProfileGoal = 
+/**  The shortest wait. */
+"fast" | 
+/**  The best answers that come twice as fast as a person reads. */
+"balanced" | 
+/**  The best answers. */
+"quality";
+
+/**  A model with the settings that suit a goal. */
+export type ProfileSummary = {
+	/**  What for. */
+	goal: ProfileGoal,
+	/**  The model's name. */
+	model: string,
+	/**  The type that holds most of its weights. */
+	quantization: string,
+	/**  Tokens of a conversation. */
+	context_tokens: number,
+	/**  Where it is computed, in words. */
+	placement: string,
+	/**  The memory that it needs, reserve included, in MiB. */
+	need_mib: number | null,
+	/**  How fast it writes. */
+	tokens_per_second: number | null,
+	/**  Until the first token of the answer to a first message, in milliseconds. */
+	first_token_ms: number | null,
+	/**  Whether the speeds were measured here, or are estimates. */
+	measured: boolean,
+	/**  The profile before this that is the same. */
+	same_as: ProfileGoal | null,
+	/**  Whether the settings are this now. */
+	applied: boolean,
+};
+
+/**  What a precision loses. */
+export type Quality = {
+	/**  How much higher the perplexity is than that of the most precise form, in percent; absent where nothing is known. */
+	loss_percent: number | null,
+	/**  Whether it was measured on this machine, or is an estimate. */
+	measured: boolean,
+	/**  The measured perplexity. */
+	perplexity: number | null,
+};
+
 /**  What an answer cost, kept with it. */
 export type Receipt = {
 	/**  Waiting for other answers, in milliseconds. */
@@ -452,6 +734,14 @@ export type Receipt = {
 	context_length: number,
 	/**  `CPU, 2 threads`. */
 	device: string,
+};
+
+/**  Why a placement is not possible, and what to do. */
+export type Refusal = {
+	/**  A sentence. */
+	reason: string,
+	/**  A sentence. */
+	hint: string,
 };
 
 /**  What runs a model on a CPU. */
@@ -599,6 +889,46 @@ export type Unloaded = {
 	/**  From the request to the process's end, in milliseconds. */
 	took_ms: number | null,
 };
+
+/**  A piece of work. */
+export type Work = {
+	/**  What is done. */
+	what: WorkKind,
+	/**  To which model. */
+	model: string,
+	/**  The precision that is written, or measured. */
+	format: string,
+	/**  MiB written; 0 while measuring. */
+	done_mib: number | null,
+	/**  MiB to be written; 0 while that is not known. */
+	total_mib: number | null,
+	/**  Since it began, in seconds. */
+	seconds: number,
+	/**  How far it is. */
+	state: WorkState,
+};
+
+/**  What is done. */
+export type WorkKind = 
+/**  A model is written in another precision. */
+"quantize" | 
+/**  A model's perplexity is measured. */
+"measure";
+
+/**  How far it is. */
+export type WorkState = 
+/**  It goes on. */
+{ kind: "running" } | 
+/**  It is done. */
+{ kind: "done"; 
+/**  The new model's name, or what was measured. */
+result: string } | 
+/**  It could not be done; nothing is left behind. */
+{ kind: "failed"; 
+/**  Why. */
+error: ErrorReport } | 
+/**  The person stopped it; nothing is left behind. */
+{ kind: "stopped" };
 
 /* Tauri Specta runtime */
 async function typedError<T, E>(result: Promise<T>): Promise<{ status: "ok"; data: T } | { status: "error"; error: E }> {

@@ -1,6 +1,6 @@
 import { Channel } from "@tauri-apps/api/core";
 import { commands, type CoreEvent, type ErrorReport, type FolderKind } from "./bindings";
-import type { SendRequest, Settings } from "./bindings";
+import type { PlacementWish, ProfileGoal, SendRequest, Settings } from "./bindings";
 import { Failure } from "./lib/failure";
 
 // The only file that knows how the window and the core talk to each other.
@@ -41,6 +41,19 @@ export const ipc = {
   modelDetails: (name: string) => ask(() => commands.modelDetails(name)),
   modelFit: (name: string, contextTokens: number | null) =>
     ask(() => commands.modelFit(name, contextTokens)),
+  placementPlan: (name: string, wish: PlacementWish | null) =>
+    ask(() => commands.placementPlan(name, wish)),
+  placementSet: (name: string, wish: PlacementWish) => ask(() => commands.placementSet(name, wish)),
+  profilesList: () => ask(() => commands.profilesList()),
+  profileApply: (goal: ProfileGoal) => ask(() => commands.profileApply(goal)),
+  precisions: (name: string) => ask(() => commands.precisions(name)),
+  quantizeStart: (name: string, kind: string, rules: string[]) =>
+    ask(() => commands.quantizeStart(name, kind, rules)),
+  qualityMeasure: (name: string) => ask(() => commands.qualityMeasure(name)),
+  workshopStop: () => ask(() => commands.workshopStop()),
+  workshopState: () => ask(() => commands.workshopState()),
+  hubSearch: (text: string) => ask(() => commands.hubSearch(text)),
+  hubFiles: (repository: string) => ask(() => commands.hubFiles(repository)),
   suggestions: () => ask(() => commands.suggestions()),
   downloadsList: () => ask(() => commands.downloadsList()),
   downloadStart: (what: string) => ask(() => commands.downloadStart(what)),

@@ -12,7 +12,9 @@ import type {
 } from "../../../ui/src/bindings";
 import { Models } from "./models";
 import type { FakeOptions } from "./options";
+import { Placements } from "./placement";
 import { Store } from "./store";
+import { Workshop } from "./workshop";
 
 type Args = Record<string, unknown>;
 
@@ -32,6 +34,8 @@ export const model: LoadedModel = {
 export class Core {
   #store: Store;
   #models: Models;
+  #placements: Placements;
+  #workshop: Workshop;
   #engine: EngineState;
   #settings: Settings;
   #stopped = new Set<string>();
@@ -42,6 +46,11 @@ export class Core {
   ) {
     this.#store = new Store(options.stories);
     this.#models = new Models(options, emit);
+    this.#placements = new Placements(options, (model) => {
+      this.#settings = { ...this.#settings, model };
+      return this.#settings;
+    });
+    this.#workshop = new Workshop(options, emit);
     this.#engine = options.engine;
     this.#settings = options.settings;
   }
@@ -52,7 +61,11 @@ export class Core {
     if (delay) await pause(delay);
     const failure = this.options.failures[command];
     if (failure) throw failure;
-    const handler = this.#commands[command] ?? this.#models.commands[command];
+    const handler =
+      this.#commands[command] ??
+      this.#models.commands[command] ??
+      this.#placements.commands[command] ??
+      this.#workshop.commands[command];
     if (!handler)
       throw { code: "not_found", message: `No command ${command}.`, hint: "" };
     // What goes over the wire is a copy.
@@ -216,6 +229,7 @@ export class Core {
       model: name,
       size_mib,
       expected_ms: this.options.loadMs,
+      done_mib: 0,
     });
     await pause(this.options.loadMs);
     this.#set({ kind: "ready", model });

@@ -1,12 +1,15 @@
 import type {
+  DeviceInfo,
   Download,
   EngineState,
   ErrorReport,
   Message,
   ModelSummary,
+  ProfileSummary,
   Settings,
   Suggestions,
 } from "../../../ui/src/bindings";
+import type { FakeHub, FakeWorkshop } from "./workshop";
 
 /** A conversation the fake core holds from the start; `messages` may branch. */
 export type Story = {
@@ -25,10 +28,15 @@ export type FakeOptions = {
   settings: Settings;
   /** What the machine has free, in MiB. */
   freeMib: number;
+  /** The GPUs beside the CPU. */
+  gpus: DeviceInfo[];
+  profiles: ProfileSummary[];
   suggestions: Suggestions;
   downloads: Download[];
   /** Time in which a tenth of a download comes. */
   downloadTickMs: number;
+  workshop: FakeWorkshop;
+  hub: FakeHub;
   engine: EngineState;
   /** The words that every answer consists of. */
   reply: string;

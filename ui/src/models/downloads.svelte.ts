@@ -50,9 +50,15 @@ class Downloads {
     }
   }
 
-  /** The download of a suggested model, if there is one. */
-  of(suggestion: Suggestion): Download | undefined {
-    return this.all.find((download) => download.file === baseName(suggestion.file));
+  /** The download that becomes a file, if there is one. */
+  named(file: string): Download | undefined {
+    return this.all.find((download) => download.file === baseName(file));
+  }
+
+  /** The file that a download becomes: the catalogue names models by their ids. */
+  fileOf(what: string): string {
+    const suggestion = this.suggestions?.models.find((one) => one.id === what);
+    return suggestion?.file ?? baseName(what);
   }
 
   /** Begins or continues a download; throws a {@link Failure}. */

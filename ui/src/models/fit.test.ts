@@ -26,10 +26,6 @@ test("what is missing is told, and the bar is as wide as the larger of both", ()
   });
 });
 
-test("what a loaded model holds is free for itself", () => {
-  expect(picture(fit, 2100)).toMatchObject({ fits: true, freeMib: 4700 });
-});
-
 test("the slider stops at powers of two, halves between them and the longest", () => {
   expect(contextSteps(4096)).toEqual([512, 768, 1024, 1536, 2048, 3072, 4096]);
   expect(contextSteps(5000).at(-2)).toBe(4096);

@@ -19,11 +19,8 @@ export type Fit = {
 /** A context to begin with: a long conversation, and little memory. */
 export const USUAL_CONTEXT = 4096;
 
-/**
- * The picture of a fit. A loaded model gives back what it holds before it would be loaded
- * again, so that `heldMib` counts as free.
- */
-export function picture(fit: FitSummary, heldMib = 0): Fit {
+/** The picture of a fit. */
+export function picture(fit: FitSummary): Fit {
   const parts: Part[] = [
     { key: "weights", label: "Weights", mib: fit.weights_mib ?? 0 },
     { key: "kv", label: "KV cache", mib: fit.kv_mib ?? 0 },
@@ -31,12 +28,12 @@ export function picture(fit: FitSummary, heldMib = 0): Fit {
     { key: "reserve", label: "Reserve", mib: fit.reserve_mib ?? 0 },
   ];
   const totalMib = fit.total_mib ?? 0;
-  const freeMib = (fit.free_mib ?? 0) + heldMib;
+  const freeMib = fit.free_mib ?? 0;
   return {
     parts,
     totalMib,
     freeMib,
-    fits: heldMib > 0 ? totalMib <= freeMib : fit.fits,
+    fits: fit.fits,
     gapMib: Math.abs(freeMib - totalMib),
     scaleMib: Math.max(totalMib, freeMib, 1),
   };

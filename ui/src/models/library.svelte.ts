@@ -4,11 +4,26 @@ import { engine } from "../shell/engine.svelte";
 import { currentModel } from "./current";
 import { byUse, matching, type Group } from "./groups";
 
+/** A page of what is shown of a model. */
+export type Page = "overview" | "placement" | "quantization";
+
+/** Whether a model is no more than the material that a usable one is made of. */
+function isMaterial(model: ModelSummary): boolean {
+  return model.runs_on === "convert";
+}
+
+/** The pages that a model has. */
+export function pagesOf(model: ModelSummary): Page[] {
+  if (isMaterial(model)) return ["overview", "quantization"];
+  return model.problem ? ["overview"] : ["overview", "placement", "quantization"];
+}
+
 /** What the view of the models shows. */
 class Library {
-  tab = $state<"library" | "get">("library");
+  tab = $state<"library" | "profiles" | "get">("library");
   query = $state("");
   #chosen = $state<string | null>(null);
+  #page = $state.raw<{ model: string; page: Page } | null>(null);
 
   /** The models that the search leaves, under their headings. */
   get groups(): Group[] {
@@ -30,6 +45,18 @@ class Library {
 
   select(name: string): void {
     this.#chosen = name;
+  }
+
+  /** The page that is shown of a model: the one turned to, else the one that it is chosen for. */
+  pageOf(model: ModelSummary): Page {
+    const pages = pagesOf(model);
+    const turned = this.#page?.model === model.name ? this.#page.page : null;
+    if (turned && pages.includes(turned)) return turned;
+    return isMaterial(model) ? "quantization" : "overview";
+  }
+
+  turnTo(model: ModelSummary, page: Page): void {
+    this.#page = { model: model.name, page };
   }
 
   /** Shows a model in the library. */

@@ -8,6 +8,8 @@ import { conversations } from "../conversations/conversations.svelte";
 import { ipc } from "../ipc";
 import { isKey, isTyping, type Key } from "../lib/keys";
 import { library } from "../models/library.svelte";
+import { placing } from "../models/placing.svelte";
+import { profiles } from "../models/profiles.svelte";
 import { preferences } from "../settings/settings.svelte";
 import { engine } from "./engine.svelte";
 import { layout } from "./layout.svelte";
@@ -88,6 +90,12 @@ export function newChat(): void {
 /** Shows the models worth having, and what is being downloaded. */
 export function getModels(): void {
   library.tab = "get";
+  layout.show("models");
+}
+
+/** Shows what Fast, Balanced and Quality are on this machine. */
+function showProfiles() {
+  library.tab = "profiles";
   layout.show("models");
 }
 
@@ -253,6 +261,37 @@ export const actions = {
     group: "Models",
     key: { key: "d", mod: true },
     run: getModels,
+  },
+  profiles: {
+    label: "Profiles",
+    group: "Models",
+    key: { key: "p", mod: true, shift: true },
+    run: showProfiles,
+  },
+  useFast: {
+    label: "Use the profile Fast",
+    group: "Models",
+    ready: () => engine.usable,
+    run: () => void profiles.apply("fast"),
+  },
+  useBalanced: {
+    label: "Use the profile Balanced",
+    group: "Models",
+    ready: () => engine.usable,
+    run: () => void profiles.apply("balanced"),
+  },
+  useQuality: {
+    label: "Use the profile Quality",
+    group: "Models",
+    ready: () => engine.usable,
+    run: () => void profiles.apply("quality"),
+  },
+  savePlacement: {
+    label: "Save the placement",
+    group: "Models",
+    key: { key: "s", mod: true },
+    ready: () => inLibrary() && placing.canSave,
+    run: () => void placing.save(),
   },
   lookForModels: {
     label: "Look for models again",
