@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use tektra_core::{CoreEvent, EngineOptions, ErrorCode, MessageStatus, Settings, Tektra};
-use tektra_tests::{executable, finished, folder_with_starter, is_running, send, stdout, terminal, texts, wait_for};
+use tektra_core::{
+    CoreEvent, EngineOptions, EngineState, ErrorCode, KvWish, MessageStatus, PlacementWish, Settings, Tektra, WorkState,
+};
+use tektra_tests::{
+    converse, executable, finished, folder_with_starter, is_running, send, stdout, terminal, texts, wait_for,
+};
 use tokio::time::sleep;
 
 #[tokio::test]
@@ -104,4 +108,60 @@ fn a_megabyte_is_refused_with_a_sentence() {
         .expect("it runs");
     assert_eq!(output.status.code(), Some(2));
     assert!(tektra_tests::stderr(&output).contains("the model can hold 8192"), "{}", tektra_tests::stderr(&output));
+}
+
+#[tokio::test]
+async fn a_load_tells_what_is_read_and_a_smaller_cache_answers_too() {
+    let folder = folder_with_starter();
+    let options = EngineOptions { executable: executable("tektra-engine"), threads: None };
+    let tektra = Tektra::open(folder.home(), options).await.unwrap();
+    let mut events = tektra.events();
+    tektra.warm().await.unwrap();
+    let mut read = Vec::new();
+    wait_for(&mut events, |event| match event {
+        CoreEvent::EngineState { state: EngineState::Loading { done_mib, size_mib, .. } } => {
+            read.push((done_mib, size_mib));
+            None
+        }
+        CoreEvent::EngineState { state: EngineState::Ready { .. } } => Some(()),
+        _ => None,
+    })
+    .await;
+    assert!(read.iter().any(|(done, size)| *done > 0 && done <= size), "{read:?}");
+    assert!(read.is_sorted(), "{read:?}");
+
+    let name = tektra.models().await.unwrap().remove(0).name;
+    let wish = PlacementWish { kv: KvWish::Q8, context_tokens: Some(256), ..PlacementWish::default() };
+    tektra.set_placement(name.clone(), wish).await.unwrap();
+    let settings = Settings { temperature: 0.0, max_tokens: 12, ..Settings::default() };
+    tektra.set_settings(&settings).await.unwrap();
+    let answer = converse(&tektra, None, "Say hello.").await;
+    assert!(answer.text.contains("Hello"), "{}", answer.text);
+    let answer = converse(&tektra, None, &"lorem ipsum ".repeat(200)).await;
+    let error = answer.error.expect("the conversation is longer than it was placed for");
+    assert!(error.message.contains("the model can hold 256"), "{}", error.message);
+
+    let mut events = tektra.events();
+    tektra.measure_quality(name.clone()).await.unwrap();
+    let result = wait_for(&mut events, |_| match tektra.workshop().state().map(|work| work.state) {
+        Some(WorkState::Done { result }) => Some(result),
+        Some(WorkState::Failed { error }) => panic!("{}", error.message),
+        _ => None,
+    });
+    assert!(result.await.starts_with("perplexity 2"), "the starter's is between 20 and 30");
+    let precisions = tektra.precisions(name).await.unwrap();
+    assert!(precisions.siblings[0].quality.perplexity.is_some_and(|perplexity| perplexity > 20.0));
+    tektra.close().await;
+}
+
+#[test]
+fn mistral_rs_answers_as_well() {
+    let folder = folder_with_starter();
+    let output = terminal(&folder, "tektra-engine")
+        .env("TEKTRA_EXECUTOR", "mistral.rs")
+        .args(["ask", "Why is the sky blue?", "--temperature", "0", "--max-tokens", "12", "--json"])
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", tektra_tests::stderr(&output));
+    assert!(stdout(&output).contains("sky"), "{}", stdout(&output));
 }
