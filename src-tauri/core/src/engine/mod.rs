@@ -20,7 +20,6 @@ use tokio::sync::{AcquireError, Mutex, OwnedSemaphorePermit, broadcast, mpsc, wa
 
 use crate::{
     Error, Home, Result,
-    devices::devices_now,
     event::{EngineState, FinishReason, LoadedModel, Receipt, UnloadReason, Unloaded},
     models::Model,
 };
@@ -101,23 +100,6 @@ impl Engine {
     /// Models that are taken out of memory from now on.
     pub fn unloads(&self) -> broadcast::Receiver<Unloaded> {
         self.0.unloads.subscribe()
-    }
-
-    /// The devices of this machine as they are now.
-    pub async fn devices(&self) -> tektra_models::Devices {
-        devices_now(&self.0.options).await
-    }
-
-    /// The devices as they would be without the loaded models that are `gone`.
-    pub(crate) async fn devices_without(&self, gone: impl Fn(&Model) -> bool) -> tektra_models::Devices {
-        let mut devices = self.devices().await;
-        // While a model is being loaded nobody knows what it will hold.
-        if let Ok(processes) = self.0.processes.try_lock() {
-            let held = processes.iter().filter(|process| gone(&process.model));
-            let held: u64 = held.filter_map(|process| crate::models::resident_bytes(process.pid)).sum();
-            devices.ram_free_bytes = devices.ram_free_bytes.saturating_add(held);
-        }
-        devices
     }
 
     /// How the engine is started.

@@ -23,6 +23,23 @@ use crate::{
 const MEMORY_SETTLES: Duration = Duration::from_millis(100);
 
 impl Engine {
+    /// The devices of this machine as they are now.
+    pub async fn devices(&self) -> Devices {
+        devices_now(&self.0.options).await
+    }
+
+    /// The devices as they would be without the loaded models that are `gone`.
+    pub(crate) async fn devices_without(&self, gone: impl Fn(&Model) -> bool) -> Devices {
+        let mut devices = self.devices().await;
+        // While a model is being loaded nobody knows what it will hold.
+        if let Ok(processes) = self.0.processes.try_lock() {
+            let held = processes.iter().filter(|process| gone(&process.model));
+            let held: u64 = held.filter_map(|process| resident_bytes(process.pid)).sum();
+            devices.ram_free_bytes = devices.ram_free_bytes.saturating_add(held);
+        }
+        devices
+    }
+
     /// Unloads models, the longest unused first, until `model` fits beside the others, and says where its layers go.
     ///
     /// # Errors
