@@ -351,3 +351,33 @@ fn the_log_has_no_word_of_the_conversation() {
     assert!(logs.contains("answer ended"), "the log says what was done: {logs}");
     assert!(!logs.contains("pumpernickel"));
 }
+
+#[tokio::test]
+async fn metrics_tell_what_a_running_process_measured() {
+    let folder = Folder::with_model("small");
+    let metrics = || terminal(&folder, "scripted-engine").arg("metrics").output().unwrap();
+    assert_eq!((metrics().status.code(), stdout(&metrics()).as_str()), (Some(0), ""), "nobody runs");
+    let tektra = folder.open().await;
+    tektra_tests::converse(&tektra, None, "say 5 words").await;
+    tektra_tests::converse(&tektra, None, "fail").await;
+    // This process must go on to answer while the terminal waits.
+    let mut command = terminal(&folder, "scripted-engine");
+    let output = tokio::task::spawn_blocking(move || command.arg("metrics").output().unwrap()).await.unwrap();
+    let text = stdout(&output);
+    // Other tests of this process count too.
+    let at_least = |name: &str, least: f64| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} in\n{text}"));
+        let value: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!(value >= least, "{line}");
+    };
+    at_least("tektra_requests_total{outcome=\"complete\"}", 1.0);
+    at_least("tektra_requests_total{outcome=\"failed\"}", 1.0);
+    at_least("tektra_inference_first_token_seconds_count", 1.0);
+    at_least("tektra_inference_inter_token_seconds_bucket{le=\"0.001\"}", 0.0);
+    at_least("tektra_inference_inter_token_seconds_count", 4.0);
+    at_least("tektra_tokens_total{kind=\"generated\"}", 5.0);
+    at_least("tektra_model_memory_bytes{kind=\"resident\"}", 1.0);
+    at_least("tektra_requests_waiting", 0.0);
+    assert!(text.contains("# TYPE tektra_request_duration_seconds histogram"), "{text}");
+    tektra.close().await;
+}

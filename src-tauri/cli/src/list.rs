@@ -1,4 +1,4 @@
-//! `conversations list`.
+//! What is listed: conversations, metrics.
 
 use tektra_core::{Home, Store};
 
@@ -20,4 +20,17 @@ pub(crate) async fn conversations(home: Home, json: bool) -> Outcome {
     let lines: String =
         conversations.iter().map(|conversation| format!("{}  {}\n", conversation.id, conversation.title)).collect();
     if say(&lines) { Outcome::Done } else { Outcome::NobodyListens }
+}
+
+pub(crate) async fn metrics(home: &Home) -> Outcome {
+    let all = tektra_core::metrics_everywhere(home).await;
+    match all.as_slice() {
+        [] => eprintln!("No window and no conversation in a terminal runs."),
+        [_] => {}
+        [_, others @ ..] => eprintln!("{} more run beside this one.", others.len()),
+    }
+    match all.first() {
+        Some(text) if !say(text) => Outcome::NobodyListens,
+        _ => Outcome::Done,
+    }
 }

@@ -58,6 +58,8 @@ enum Command {
     /// The stored conversations
     #[command(subcommand)]
     Conversations(List),
+    /// Show what running windows and conversations measured, in the text format of Prometheus
+    Metrics,
 }
 
 #[derive(Subcommand)]
@@ -129,6 +131,7 @@ fn main() -> ExitCode {
             Command::Chat { choice, conversation } => chat::chat(home, choice, conversation).await,
             Command::Models(command) => models::run(home, command).await,
             Command::Conversations(List::List { json }) => list::conversations(home, json).await,
+            Command::Metrics => list::metrics(&home).await,
         }
     });
     // Reading standard input cannot be interrupted: do not wait for that thread.

@@ -1,20 +1,22 @@
-//! What one Tektra asks of another on the same data folder: to take its model out of memory.
+//! What one Tektra asks of another on the same data folder: to take its model out of memory, and what it measured.
 //!
 //! Each listens on a local socket named after its entry in the run folder, which only the person can read.
 
 use std::sync::Weak;
 
 use interprocess::local_socket::traits::tokio::Listener as _;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tektra_protocol::{Listener, connect, listen, split};
 
 use crate::{Home, Parts, Tektra, UnloadReason, Unloaded, presence};
 
 /// What can be asked.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Wanted {
     Unload,
+    Metrics,
 }
 
 fn socket(id: &str) -> String {
@@ -31,29 +33,41 @@ pub(crate) fn serve(parts: Weak<Parts>, id: &str) {
 
 async fn accept(parts: Weak<Parts>, listener: Listener) {
     while let Ok(stream) = listener.accept().await {
-        let (mut wanted, mut answers) = split::<Wanted, Vec<Unloaded>>(stream);
+        let (mut wanted, mut answers) = split::<Wanted, Value>(stream);
         let Some(tektra) = parts.upgrade().map(Tektra) else { return };
         tokio::spawn(async move {
-            if let Some(Ok(Wanted::Unload)) = wanted.next().await {
-                let unloaded = tektra.engine().unload(UnloadReason::Asked).await;
-                // Whoever asked may have gone.
-                let _ = answers.send(&unloaded).await;
-            }
+            let answer = match wanted.next().await {
+                Some(Ok(Wanted::Unload)) => serde_json::to_value(tektra.engine().unload(UnloadReason::Asked).await),
+                Some(Ok(Wanted::Metrics)) => serde_json::to_value(tektra.engine().metrics().await),
+                _ => return,
+            };
+            // Whoever asked may have gone.
+            let _ = answers.send(&answer.unwrap_or_default()).await;
         });
     }
+}
+
+/// The answers of every running Tektra on this data folder.
+async fn ask_everywhere<T: DeserializeOwned>(home: &Home, wanted: Wanted) -> Vec<T> {
+    let mut all = Vec::new();
+    for id in presence::running(home) {
+        let Ok((mut answers, mut asking)) = connect::<Value, Wanted>(&socket(&id)).await else { continue };
+        if asking.send(&wanted).await.is_ok()
+            && let Some(Ok(answer)) = answers.next().await
+        {
+            all.extend(serde_json::from_value::<T>(answer));
+        }
+    }
+    all
 }
 
 /// Asks every running Tektra on this data folder to unload, each after the answers that it is writing; what that gave
 /// back.
 pub async fn unload_everywhere(home: &Home) -> Vec<Unloaded> {
-    let mut all = Vec::new();
-    for id in presence::running(home) {
-        let Ok((mut answers, mut wanted)) = connect::<Vec<Unloaded>, Wanted>(&socket(&id)).await else { continue };
-        if wanted.send(&Wanted::Unload).await.is_ok()
-            && let Some(Ok(unloaded)) = answers.next().await
-        {
-            all.extend(unloaded);
-        }
-    }
-    all
+    ask_everywhere::<Vec<Unloaded>>(home, Wanted::Unload).await.into_iter().flatten().collect()
+}
+
+/// The metrics of every running Tektra on this data folder, each in the text format of Prometheus.
+pub async fn metrics_everywhere(home: &Home) -> Vec<String> {
+    ask_everywhere(home, Wanted::Metrics).await
 }

@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod home;
 pub mod log;
+mod metrics;
 mod models;
 mod presence;
 mod settings;
@@ -24,7 +25,7 @@ use std::{
 use tokio::sync::{broadcast, watch};
 
 pub use chat::{SendRequest, Started};
-pub use control::unload_everywhere;
+pub use control::{metrics_everywhere, unload_everywhere};
 pub use engine::{Answer, Ask, Engine, EngineOptions, Piece};
 pub use error::{Error, ErrorCode, ErrorReport, Result};
 pub use event::{CoreEvent, EngineState, FinishReason, LoadedModel, Receipt, UnloadReason, Unloaded};
@@ -80,6 +81,7 @@ impl Tektra {
     /// # Errors
     /// As [`Tektra::open`].
     pub async fn open_with(home: Home, options: EngineOptions, overrides: Overrides) -> Result<Self> {
+        metrics::begin();
         let store = Store::open(&home).await?;
         let presence = presence::Presence::enter(&home)?;
         for writer in store.writers().await? {

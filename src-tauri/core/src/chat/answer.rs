@@ -1,6 +1,6 @@
 //! Writing one answer: engine to event and to disk.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tektra_protocol::{Role, Turn};
 use tokio::sync::{mpsc, watch};
@@ -88,8 +88,10 @@ impl Tektra {
                 Some(writing) if writing.text.len() != saved => writing.text.clone(),
                 _ => continue,
             };
+            let begun = Instant::now();
             let result = self.store().save_text(&id, &text).await;
             if result.is_ok() {
+                crate::metrics::stored(begun.elapsed());
                 saved = text.len();
             }
             self.note_store(&result);

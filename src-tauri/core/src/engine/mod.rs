@@ -21,6 +21,7 @@ use tokio::sync::{AcquireError, Mutex, OwnedSemaphorePermit, broadcast, mpsc, wa
 use crate::{
     Error, Home, Result,
     event::{EngineState, FinishReason, LoadedModel, Receipt, UnloadReason, Unloaded},
+    metrics::{self, Pace},
     models::Model,
 };
 pub use process::EngineOptions;
@@ -174,9 +175,22 @@ impl Engine {
         model: &Model,
         ask: Ask,
         pieces: mpsc::UnboundedSender<Piece>,
-        mut stop: watch::Receiver<bool>,
+        stop: watch::Receiver<bool>,
     ) -> Answer {
         let begun = Instant::now();
+        let answer = self.produce(begun, model, ask, pieces, stop).await;
+        metrics::answered(&answer, begun.elapsed());
+        answer
+    }
+
+    async fn produce(
+        &self,
+        begun: Instant,
+        model: &Model,
+        ask: Ask,
+        pieces: mpsc::UnboundedSender<Piece>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Answer {
         let mut receipt = Receipt {
             queue_ms: 0.0,
             load_ms: 0.0,
@@ -233,6 +247,7 @@ impl Engine {
             })
         });
         let mut cancelled_at = None;
+        let mut pace = Pace::default();
         let last = loop {
             let grace = async {
                 match cancelled_at {
@@ -247,6 +262,7 @@ impl Engine {
                     Some(Reply::Delta { text, completion_tokens, .. }) => {
                         receipt.ttft_ms.get_or_insert_with(|| ms(begun));
                         receipt.completion_tokens = completion_tokens;
+                        pace.at(completion_tokens);
                         let _ = pieces.send(Piece { text, completion_tokens });
                     }
                     last => break last,

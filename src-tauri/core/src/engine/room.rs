@@ -1,7 +1,7 @@
 //! Room for models: what a load needs, who makes way for it, and what an unload gives back.
 
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -12,6 +12,7 @@ use crate::{
     Error, Result,
     devices::devices_now,
     event::{UnloadReason, Unloaded},
+    metrics,
     models::{
         Memory, Model, mib,
         placement::{self, PlacementWish},
@@ -70,6 +71,15 @@ impl Engine {
         Ok(placement::placed(model, &devices, &corrections, KEPT_KV_BYTES))
     }
 
+    /// The metrics of this process in the text format of Prometheus.
+    pub async fn metrics(&self) -> String {
+        let resident = match self.0.processes.try_lock() {
+            Ok(processes) => processes.iter().filter_map(|process| resident_bytes(process.pid)).sum(),
+            Err(_) => 0,
+        };
+        metrics::text(self.0.waiting.load(Ordering::Relaxed), resident)
+    }
+
     /// Ends a process after the answers that it is writing, and measures what that gave back.
     pub(super) async fn unload_process(&self, process: &Process, why: UnloadReason) -> Unloaded {
         // Those who wait for a turn come back and wait for one of another process.
@@ -91,6 +101,7 @@ impl Engine {
             took_ms,
         };
         tracing::info!(?unloaded, "unloaded");
+        metrics::unloaded(&unloaded);
         // Nobody listening is no failure.
         let _ = self.0.unloads.send(unloaded.clone());
         unloaded
