@@ -5,6 +5,7 @@
 mod ask;
 mod chat;
 mod list;
+mod loadtest;
 mod models;
 mod outcome;
 
@@ -58,6 +59,11 @@ enum Command {
     /// The stored conversations
     #[command(subcommand)]
     Conversations(List),
+    /// Let several people use a model at once, and show how long they wait
+    Loadtest {
+        #[command(flatten)]
+        load: loadtest::Load,
+    },
     /// Show what running windows and conversations measured, in the text format of Prometheus
     Metrics,
 }
@@ -131,6 +137,7 @@ fn main() -> ExitCode {
             Command::Chat { choice, conversation } => chat::chat(home, choice, conversation).await,
             Command::Models(command) => models::run(home, command).await,
             Command::Conversations(List::List { json }) => list::conversations(home, json).await,
+            Command::Loadtest { load } => loadtest::run(home, load).await,
             Command::Metrics => list::metrics(&home).await,
         }
     });

@@ -9,6 +9,7 @@ mod engine;
 mod error;
 mod event;
 mod home;
+mod loadtest;
 pub mod log;
 mod metrics;
 mod models;
@@ -30,6 +31,7 @@ pub use engine::{Answer, Ask, Engine, EngineOptions, Piece};
 pub use error::{Error, ErrorCode, ErrorReport, Result};
 pub use event::{CoreEvent, EngineState, FinishReason, LoadedModel, Receipt, UnloadReason, Unloaded};
 pub use home::Home;
+pub use loadtest::{Latencies, LoadReport, LoadTest, Scenario, load_test};
 pub use models::{
     Best, DeviceInfo, DeviceShare, DeviceWish, Download, DownloadState, Downloads, DtypeWish, FitReport, FitSummary,
     HubGguf, HubModel, KvWish, Library, Memory, Model, ModelDetails, ModelSummary, Origin, PartSummary, PlacementPlan,

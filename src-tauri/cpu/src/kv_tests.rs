@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::mpsc, time::Duration};
 
 use crate::{Ended, Executor, Job, KvType, Options, Piece, Sampling, Subject};
 
-fn starter() -> PathBuf {
+pub(crate) fn starter() -> PathBuf {
     let home = std::env::var_os("TEKTRA_HOME").map(PathBuf::from);
     let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
     let data = data.or_else(|| std::env::home_dir().map(|home| home.join(".local/share")));

@@ -16,7 +16,10 @@ mod tokenizer;
 mod weights;
 
 pub use executor::{Ended, Executor, Job, MOST_TOGETHER, Options, Outcome, Piece, PromptError};
-pub use measure::{Speed, Subject, read_gigabytes_per_second};
+pub use measure::{
+    AtDepth, Divergence, MeasureError, PackageEnergy, Quality, Repetition, Speed, Subject, Workload,
+    read_gigabytes_per_second,
+};
 pub use sampler::Sampling;
 pub use tektra_kernels::{KvType, UnknownKvType};
 pub use template::TemplateError;

@@ -34,7 +34,7 @@ fn main() {
         .init();
 
     match std::env::args().nth(1).as_deref() {
-        Some("bench") => exit(bench::run(std::env::args().skip(2))),
+        Some(command @ ("bench" | "cell" | "quality")) => exit(bench::run(command, std::env::args().skip(2))),
         Some("devices") => exit(load::devices()),
         _ => {}
     }

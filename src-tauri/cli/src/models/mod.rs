@@ -195,7 +195,7 @@ pub(crate) async fn run(home: Home, command: Models) -> Outcome {
 }
 
 /// The stored settings and what loads have taught; nothing is stored by asking.
-async fn stored(home: &Home) -> Result<(Settings, Corrections), Error> {
+pub(crate) async fn stored(home: &Home) -> Result<(Settings, Corrections), Error> {
     if !home.database().exists() {
         return Ok(Default::default());
     }

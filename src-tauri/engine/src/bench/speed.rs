@@ -1,0 +1,94 @@
+//! `tektra-engine bench`: what the CPU executor does, measured for scripts. One line of JSON a repetition.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use tektra_cpu::{KvType, read_gigabytes_per_second};
+
+use super::{
+    load,
+    options::{MOST, Options},
+    read_text, resident_mib, say,
+};
+
+pub(super) const HELP: &str = "\
+tektra-engine bench --model FILE [--threads N] [--prefill 512] [--decode 128] [--sequences 1] [--repetitions 5] [--kv f16]
+    speed, one line of JSON a repetition
+tektra-engine bench --model FILE --perplexity TEXT [--threads N] [--window 512] [--kv f16]
+    perplexity of the model on a text; - for standard input
+tektra-engine bench --bandwidth [--threads N]
+    what the memory delivers";
+
+pub(super) struct Bench {
+    /// None where the memory is measured.
+    model: Option<PathBuf>,
+    text: Option<PathBuf>,
+    kv: KvType,
+    threads: usize,
+    window: usize,
+    prefill: usize,
+    decode: usize,
+    sequences: usize,
+    repetitions: usize,
+}
+
+impl Bench {
+    pub(super) fn read(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        const NAMES: [&str; 9] = [
+            "--model",
+            "--perplexity",
+            "--kv",
+            "--threads",
+            "--window",
+            "--prefill",
+            "--decode",
+            "--sequences",
+            "--repetitions",
+        ];
+        let options = Options::read(arguments, &NAMES, &["--bandwidth"])?;
+        let number = |name, default| options.number(name, default, 1..=MOST);
+        Ok(Self {
+            model: if options.has("--bandwidth") { None } else { Some(options.needed_path("--model")?) },
+            text: options.path("--perplexity"),
+            kv: options.kv()?,
+            threads: options.threads()?,
+            window: number("--window", 512)?,
+            prefill: number("--prefill", 512)?,
+            decode: number("--decode", 128)?,
+            sequences: number("--sequences", 1)?,
+            repetitions: number("--repetitions", 5)?,
+        })
+    }
+
+    pub(super) fn measure(&self) -> Result<(), String> {
+        let threads = self.threads;
+        let Some(model) = &self.model else {
+            let speed = read_gigabytes_per_second(threads).map_err(|error| error.to_string())?;
+            say(&json!({ "read_gb_per_second": speed, "threads": threads }));
+            return Ok(());
+        };
+        let mut subject = load(model, threads, self.kv)?;
+        if let Some(path) = &self.text {
+            let tokens = subject.tokens(&read_text(path)?).map_err(|error| error.to_string())?;
+            let perplexity = subject.perplexity(&tokens, self.window);
+            let perplexity = perplexity.map_err(|error| format!("{}: {error}", path.display()))?;
+            say(&json!({ "perplexity": perplexity, "tokens": tokens.len(), "simd": subject.simd() }));
+            return Ok(());
+        }
+        for _ in 0..self.repetitions {
+            let speed = subject.speed(self.prefill, self.decode, self.sequences);
+            say(&json!({
+                "file": model,
+                "threads": threads,
+                "sequences": self.sequences,
+                "prefill_tokens": self.prefill,
+                "prefill_tokens_per_second": speed.prefill_tokens_per_second,
+                "decode_tokens": self.decode,
+                "decode_tokens_per_second": speed.decode_tokens_per_second,
+                "resident_mib": resident_mib(),
+                "simd": subject.simd(),
+            }));
+        }
+        Ok(())
+    }
+}
