@@ -12,8 +12,8 @@ pub(crate) const LANES: usize = 8;
 /// A matrix whose rows are interleaved by eights.
 ///
 /// Of quantized rows, a block each: first the half-precision scales of the eight, then their offsets where the format
-/// has any, then one 32-bit word of each row after the other. Of rows of floats: sixteen elements of each row after the
-/// other, the last piece shorter.
+/// has any, then one 32-bit word of each row after the other, in the order of [`place`]. Of rows of floats: sixteen
+/// elements of each row after the other, the last piece shorter.
 ///
 /// The same bytes as in the file, in another order: eight rows are computed with one stream through memory, and each
 /// vector holds the same place of eight rows. Padded with rows of zeros to a multiple of eight.
@@ -69,8 +69,9 @@ impl Packed {
         {
             half.copy_from_slice(&eight[2 * lane..][..2]);
         }
-        for (word, eight) in words.as_chunks_mut::<4>().0.iter_mut().zip(packed_words.as_chunks::<{ 4 * LANES }>().0) {
-            word.copy_from_slice(&eight[4 * lane..][..4]);
+        let packed_words = packed_words.as_chunks::<{ 4 * LANES }>().0;
+        for (index, word) in words.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            word.copy_from_slice(&packed_words[place(self.format, index)][4 * lane..][..4]);
         }
     }
 }
@@ -106,9 +107,39 @@ fn place_blocks(format: Format, row: &[u8], lane: usize, out: &mut [u8]) {
         for (eight, half) in out_halves.as_chunks_mut::<{ 2 * LANES }>().0.iter_mut().zip(halves.as_chunks::<2>().0) {
             eight[2 * lane..][..2].copy_from_slice(half);
         }
-        for (eight, word) in out_words.as_chunks_mut::<{ 4 * LANES }>().0.iter_mut().zip(words.as_chunks::<4>().0) {
-            eight[4 * lane..][..4].copy_from_slice(word);
+        let out_words = out_words.as_chunks_mut::<{ 4 * LANES }>().0;
+        for (index, word) in words.as_chunks::<4>().0.iter().enumerate() {
+            out_words[place(format, index)][4 * lane..][..4].copy_from_slice(word);
         }
+    }
+}
+
+/// Where word `index` of a block in the file lies: in the order in which the kernels read. Processors foresee what is
+/// read next, and fetch it in time, only where addresses rise steadily.
+#[inline(always)]
+pub(crate) const fn place(format: Format, index: usize) -> usize {
+    let (eight, i) = (index / 8, index % 8);
+    match format {
+        // Scales first; each word of third bits before the first of the two words of low bits that it belongs to.
+        Format::Q3K => match eight {
+            0 => 3 + 2 * i,
+            1 => 4 + 2 * i,
+            2 => 19 + i,
+            _ => i,
+        },
+        // Each word of fifth bits before the first of the four words of nibbles that it belongs to.
+        Format::Q5K => match index {
+            3..11 => 2 * index - 3,
+            11..19 => 2 * index - 18,
+            _ => index,
+        },
+        // Scales first; each word of high bits before the two words of nibbles that it belongs to.
+        Format::Q6K => match eight {
+            0..4 => 4 + eight / 2 * 24 + 3 * i + 1 + eight % 2,
+            4..6 => 4 + (eight - 4) * 24 + 3 * i,
+            _ => i,
+        },
+        _ => index,
     }
 }
 

@@ -2,6 +2,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod formats;
+#[cfg(target_arch = "x86_64")]
+mod formats_k;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(target_arch = "aarch64")]

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use crate::simd::halves_to_floats;
+use crate::{Format, packed::place, simd::halves_to_floats};
 
 /// Four of the eight rows of a block as [`crate::Packed`] has them.
 #[derive(Clone, Copy)]
@@ -225,8 +225,8 @@ unsafe impl Blocks for Q3K {
         unsafe {
             // Four bits in one of two words, two more in the third; 32 is 0.
             let part = GROUP / 2;
-            let low = bits(at.bytes(2, 24 + part % 2), part / 2 * 4, 15);
-            let high = vshlq_n_u8::<4>(bits(at.bytes(2, 26), 2 * part, 3));
+            let low = bits(at.bytes(2, place(Format::Q3K, 24 + part % 2)), part / 2 * 4, 15);
+            let high = vshlq_n_u8::<4>(bits(at.bytes(2, place(Format::Q3K, 26)), 2 * part, 3));
             let factors = vsubq_u8(vorrq_u8(low, high), vdupq_n_u8(32));
             Scales::of_halves::<GROUP>([at.halves(0), vdupq_n_f32(0.0)], [factors; 2], true)
         }
@@ -237,8 +237,8 @@ unsafe impl Blocks for Q3K {
         unsafe {
             let mut codes = [vdupq_n_u8(0); 8];
             for (i, codes) in codes.iter_mut().enumerate() {
-                let low = bits(at.bytes(2, 8 + GROUP / 4 * 8 + i), GROUP % 4 * 2, 3);
-                let high = bits(at.bytes(2, i), GROUP, 1);
+                let low = bits(at.bytes(2, place(Format::Q3K, 8 + GROUP / 4 * 8 + i)), GROUP % 4 * 2, 3);
+                let high = bits(at.bytes(2, place(Format::Q3K, i)), GROUP, 1);
                 *codes = vorrq_u8(low, vshlq_n_u8::<2>(high));
             }
             codes
@@ -276,12 +276,12 @@ unsafe impl<const FIFTH: bool> Blocks for SixBits<FIFTH> {
     #[inline(always)]
     unsafe fn codes<const GROUP: usize>(at: At) -> Codes {
         unsafe {
-            let first = if FIFTH { 11 } else { 3 };
+            let (format, first) = if FIFTH { (Format::Q5K, 11) } else { (Format::Q4K, 3) };
             let mut codes = [vdupq_n_u8(0); 8];
             for (i, codes) in codes.iter_mut().enumerate() {
-                *codes = bits(at.bytes(4, first + GROUP / 2 * 8 + i), GROUP % 2 * 4, 15);
+                *codes = bits(at.bytes(4, place(format, first + GROUP / 2 * 8 + i)), GROUP % 2 * 4, 15);
                 if FIFTH {
-                    *codes = vorrq_u8(*codes, vshlq_n_u8::<4>(bits(at.bytes(4, 3 + i), GROUP, 1)));
+                    *codes = vorrq_u8(*codes, vshlq_n_u8::<4>(bits(at.bytes(4, place(format, 3 + i)), GROUP, 1)));
                 }
             }
             codes
@@ -305,7 +305,7 @@ unsafe impl Blocks for Q6K {
     unsafe fn scales<const GROUP: usize>(at: At) -> Scales {
         unsafe {
             let units = [at.halves(0), vdupq_n_f32(0.0)];
-            Scales::of_halves::<GROUP>(units, [at.bytes(2, 48 + GROUP / 2); 2], true)
+            Scales::of_halves::<GROUP>(units, [at.bytes(2, place(Format::Q6K, 48 + GROUP / 2)); 2], true)
         }
     }
 
@@ -315,8 +315,8 @@ unsafe impl Blocks for Q6K {
             let (part, quarter) = (GROUP / 4, GROUP % 4);
             let mut codes = [vdupq_n_u8(0); 8];
             for (i, codes) in codes.iter_mut().enumerate() {
-                let low = bits(at.bytes(2, part * 16 + quarter % 2 * 8 + i), quarter / 2 * 4, 15);
-                let high = bits(at.bytes(2, 32 + part * 8 + i), quarter * 2, 3);
+                let low = bits(at.bytes(2, place(Format::Q6K, part * 16 + quarter % 2 * 8 + i)), quarter / 2 * 4, 15);
+                let high = bits(at.bytes(2, place(Format::Q6K, 32 + part * 8 + i)), quarter * 2, 3);
                 *codes = vorrq_u8(low, vshlq_n_u8::<4>(high));
             }
             codes

@@ -6,16 +6,14 @@
 use std::{arch::x86_64::*, cell::RefCell};
 
 use super::{
-    formats::{Blocks, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Scales},
+    formats::{Blocks, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Scales},
+    formats_k::{Q2K, Q3K, Q4K, Q5K, Q6K},
     shared::{From, each_group, for_format},
 };
 use crate::{Activations, Level, Packed, activations::GROUP, packed::LANES};
 
 /// From this many rows of activations on, taking weights apart once pays.
 const ROWS_FOR_TILES: usize = 8;
-
-/// How far ahead weights are asked for where the parts of a block are not read in order, which hardware does not foresee.
-const AHEAD_BYTES: usize = 1024;
 
 /// Rows of activations that share what is in registers.
 const TOGETHER: usize = 6;
@@ -25,6 +23,8 @@ const TOGETHER: usize = 6;
 /// # Safety
 /// Needs the instruction set.
 unsafe trait Dot {
+    /// Whether codes may be anything that fits 8 bits, so that they can stay higher than at the lowest bits.
+    const IN_PLACE: bool;
     /// `wide`: the codes may exceed 128.
     unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i, wide: bool) -> __m256i;
 }
@@ -32,6 +32,8 @@ unsafe trait Dot {
 struct Vnni512;
 // SAFETY: one instruction of AVX-512 VNNI with VL.
 unsafe impl Dot for Vnni512 {
+    const IN_PLACE: bool = true;
+
     #[inline(always)]
     unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i, _: bool) -> __m256i {
         unsafe { _mm256_dpbusd_epi32(sum, codes, activations) }
@@ -41,6 +43,8 @@ unsafe impl Dot for Vnni512 {
 struct VnniAvx;
 // SAFETY: one instruction of AVX-VNNI.
 unsafe impl Dot for VnniAvx {
+    const IN_PLACE: bool = true;
+
     #[inline(always)]
     unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i, _: bool) -> __m256i {
         unsafe { _mm256_dpbusd_avx_epi32(sum, codes, activations) }
@@ -50,6 +54,8 @@ unsafe impl Dot for VnniAvx {
 struct Multiply;
 // SAFETY: instructions of AVX2.
 unsafe impl Dot for Multiply {
+    const IN_PLACE: bool = false;
+
     #[inline(always)]
     unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i, wide: bool) -> __m256i {
         unsafe {
@@ -70,12 +76,13 @@ unsafe impl Dot for Multiply {
     }
 }
 
-/// Adds one group's share to the sums of eight rows, of which `one` and `two` are the products of the group's halves.
-/// The only place that fixes the order of the additions.
+/// Adds one group's share to the sums of eight rows, of which `one` and `two` are the products of the group's halves,
+/// times two to the power of `lift`. The only place that fixes the order of the additions.
 #[inline(always)]
 unsafe fn accumulate<B: Blocks>(
     sum: __m256,
     [one, two]: [__m256i; 2],
+    lift: i32,
     scales: &Scales,
     from: &From,
     group: usize,
@@ -86,7 +93,9 @@ unsafe fn accumulate<B: Blocks>(
         if B::HALVES {
             let in_halves = _mm256_set1_epi32(from.half_sums.add(2 * group).cast::<i32>().read_unaligned());
             let mut whole = if B::NARROW {
-                let pairs = _mm256_blend_epi16::<0b1010_1010>(one, _mm256_slli_epi32::<16>(two));
+                let two = _mm256_sll_epi32(two, _mm_cvtsi32_si128(16 - lift));
+                let one = _mm256_srl_epi32(one, _mm_cvtsi32_si128(lift));
+                let pairs = _mm256_blend_epi16::<0b1010_1010>(one, two);
                 _mm256_madd_epi16(pairs, scales.factors[0])
             } else {
                 let first = _mm256_srai_epi32::<16>(_mm256_slli_epi32::<16>(scales.factors[0]));
@@ -133,10 +142,28 @@ unsafe fn write(out: *mut f32, results: __m256, count: usize) {
     }
 }
 
+/// The activations that vector `i` of the codes of group `group` meets.
+#[inline(always)]
+unsafe fn four(from: &From, group: usize, i: usize) -> __m256i {
+    unsafe { _mm256_set1_epi32(from.codes.add(group * GROUP + 4 * i).cast::<i32>().read_unaligned()) }
+}
+
+/// The codes of one group alone: vector `i` has elements 4i to 4i + 3 of each row.
+#[inline(always)]
+unsafe fn codes_of_group<B: Blocks, const IN_BLOCK: usize>(block: *const u8) -> [__m256i; 8] {
+    unsafe {
+        let mut codes = [_mm256_setzero_si256(); 8];
+        for i in 0..8 {
+            codes[i] = B::codes::<IN_BLOCK>(block, i, false)[IN_BLOCK % B::TOGETHER];
+        }
+        codes
+    }
+}
+
 /// Adds one group's products to the results of each row of activations.
 #[inline(always)]
 unsafe fn add_group<D: Dot, B: Blocks, const A: usize>(
-    weights: &[__m256i; 8],
+    codes: &[__m256i; 8],
     scales: &Scales,
     group: usize,
     from: &[From; A],
@@ -146,11 +173,29 @@ unsafe fn add_group<D: Dot, B: Blocks, const A: usize>(
         for a in 0..A {
             let mut sums = [_mm256_setzero_si256(); 2];
             for i in 0..8 {
-                let four = from[a].codes.add(group * GROUP + 4 * i).cast::<i32>().read_unaligned();
-                sums[i / 4] = D::dot(sums[i / 4], weights[i], _mm256_set1_epi32(four), B::WIDE);
+                sums[i / 4] = D::dot(sums[i / 4], codes[i], four(&from[a], group, i), B::WIDE);
             }
-            results[a] = accumulate::<B>(results[a], sums, scales, &from[a], group);
+            results[a] = accumulate::<B>(results[a], sums, 0, scales, &from[a], group);
         }
+    }
+}
+
+/// The products of the halves of the groups that lie together, of which `group` is the first, with one row.
+#[inline(always)]
+unsafe fn products<D: Dot, B: Blocks, const IN_BLOCK: usize>(
+    block: *const u8,
+    group: usize,
+    from: &From,
+) -> [[__m256i; 2]; 4] {
+    unsafe {
+        let mut sums = [[_mm256_setzero_si256(); 2]; 4];
+        for i in 0..8 {
+            let codes = B::codes::<IN_BLOCK>(block, i, true);
+            for k in 0..B::TOGETHER {
+                sums[k][i / 4] = D::dot(sums[k][i / 4], codes[k], four(from, group + k, i), B::WIDE);
+            }
+        }
+        sums
     }
 }
 
@@ -169,16 +214,22 @@ unsafe fn few<D: Dot, B: Blocks, const A: usize>(
         for row in (first..end).step_by(LANES) {
             let mut block = matrix.eight_rows(row).as_ptr();
             let mut results = [_mm256_setzero_ps(); A];
+            let mut sums = [[_mm256_setzero_si256(); 2]; 4];
             for index in 0..matrix.columns / GROUP / B::GROUPS {
                 each_group!(B, IN_BLOCK => {
-                    if B::SCATTERED {
-                        let lines = (LANES * B::BYTES).div_ceil(64);
-                        for line in IN_BLOCK * lines / B::GROUPS..(IN_BLOCK + 1) * lines / B::GROUPS {
-                            _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(AHEAD_BYTES + 64 * line).cast());
+                    let group = index * B::GROUPS + IN_BLOCK;
+                    // The sums of several groups and more than one row would not stay in registers.
+                    if A == 1 && D::IN_PLACE {
+                        let in_set = IN_BLOCK % B::TOGETHER;
+                        if in_set == 0 {
+                            sums = products::<D, B, IN_BLOCK>(block, group, &from[0]);
                         }
+                        let (scales, lift) = (B::scales::<IN_BLOCK>(block), B::LIFTS[in_set]);
+                        results[0] = accumulate::<B>(results[0], sums[in_set], lift, &scales, &from[0], group);
+                    } else {
+                        let (codes, scales) = (codes_of_group::<B, IN_BLOCK>(block), B::scales::<IN_BLOCK>(block));
+                        add_group::<D, B, A>(&codes, &scales, group, &from, &mut results);
                     }
-                    let (weights, scales) = (B::codes::<IN_BLOCK>(block), B::scales::<IN_BLOCK>(block));
-                    add_group::<D, B, A>(&weights, &scales, index * B::GROUPS + IN_BLOCK, &from, &mut results);
                 });
                 block = block.add(LANES * B::BYTES);
             }
@@ -232,7 +283,8 @@ unsafe fn take_apart<B: Blocks>(matrix: &Packed, row: usize, tile: &mut Vec<Apar
         tile.clear();
         for _ in 0..matrix.columns / GROUP / B::GROUPS {
             each_group!(B, IN_BLOCK => {
-                tile.push(Apart { codes: B::codes::<IN_BLOCK>(block), scales: B::scales::<IN_BLOCK>(block) });
+                let codes = codes_of_group::<B, IN_BLOCK>(block);
+                tile.push(Apart { codes, scales: B::scales::<IN_BLOCK>(block) });
             });
             block = block.add(LANES * B::BYTES);
         }

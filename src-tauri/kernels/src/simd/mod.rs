@@ -126,6 +126,7 @@ pub(crate) unsafe trait Simd: Copy + 'static {
         lanes
     }
 
+    /// The sum of the lanes: first those eight apart, then those four apart, and so on.
     #[inline(always)]
     unsafe fn sum(value: Self::F) -> f32 {
         let mut lanes = unsafe { Self::lanes(value) };

@@ -15,6 +15,17 @@ const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 /// Both halves of sixteen lanes.
 type Halves = [__m256; 2];
 
+/// The sum of sixteen lanes in the order of [`Simd::sum`], without a way through memory.
+#[inline(always)]
+unsafe fn sum([low, high]: Halves) -> f32 {
+    unsafe {
+        let eight = _mm256_add_ps(low, high);
+        let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    }
+}
+
 // SAFETY: instructions of AVX2, FMA and F16C, whose presence the trait's contract asks for.
 unsafe impl Simd for Avx2 {
     type F = Halves;
@@ -111,6 +122,11 @@ unsafe impl Simd for Avx2 {
             [power(whole[0]), power(whole[1])]
         }
     }
+
+    #[inline(always)]
+    unsafe fn sum(value: Halves) -> f32 {
+        unsafe { sum(value) }
+    }
 }
 
 // SAFETY: each function is one instruction of AVX-512 F, whose presence the trait's contract asks for.
@@ -194,5 +210,10 @@ unsafe impl Simd for Avx512 {
             let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(whole), _mm512_set1_epi32(127));
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn sum(value: __m512) -> f32 {
+        unsafe { sum([_mm512_castps512_ps256(value), _mm512_extractf32x8_ps::<1>(value)]) }
     }
 }

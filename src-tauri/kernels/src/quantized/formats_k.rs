@@ -1,0 +1,184 @@
+//! How the formats with blocks of 256 elements are taken apart with AVX2.
+
+use std::arch::x86_64::*;
+
+use super::formats::{Blocks, Codes, Scales, bits, byte, halves, negative, word};
+use crate::{Format, packed::place};
+
+pub(super) struct Q2K;
+// SAFETY: reads the blocks' bytes.
+unsafe impl Blocks for Q2K {
+    const GROUPS: usize = 8;
+    const TOGETHER: usize = 4;
+    const LIFTS: [i32; 4] = [0, 2, 4, 6];
+    const BYTES: usize = 84;
+    const NARROW: bool = true;
+    const HALVES: bool = true;
+    const ZERO: i32 = 0;
+    const AFFINE: bool = true;
+
+    #[inline(always)]
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
+        unsafe {
+            let four = word(block, 4, GROUP / 2);
+            let factors = [bits(four, 0, 15), bits(four, 4, 15)];
+            Scales::of_halves::<GROUP>([halves(block, 0), negative(halves(block, 1))], factors, false)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, in_place: bool) -> Codes {
+        unsafe {
+            let word = word(block, 4, 4 + GROUP / 4 * 8 + i);
+            if in_place {
+                return [bits(word, 0, 0x03), bits(word, 0, 0x0c), bits(word, 0, 0x30), bits(word, 0, 0xc0)];
+            }
+            [bits(word, 0, 3), bits(word, 2, 3), bits(word, 4, 3), bits(word, 6, 3)]
+        }
+    }
+}
+
+pub(super) struct Q3K;
+// SAFETY: reads the blocks' bytes.
+unsafe impl Blocks for Q3K {
+    const GROUPS: usize = 8;
+    const TOGETHER: usize = 4;
+    // A third bit has no room above the highest pair of bits.
+    const LIFTS: [i32; 4] = [0, 2, 4, 4];
+    const BYTES: usize = 110;
+    const NARROW: bool = true;
+    const HALVES: bool = true;
+    const ZERO: i32 = 4;
+
+    #[inline(always)]
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
+        unsafe {
+            // Four bits in one of two words, two more in the third; 32 is 0.
+            let part = GROUP / 2;
+            let low = bits(word(block, 2, place(Format::Q3K, 24 + part % 2)), part as i32 / 2 * 4, 15);
+            let high = _mm256_slli_epi16::<4>(bits(word(block, 2, place(Format::Q3K, 26)), 2 * part as i32, 3));
+            let factors = _mm256_sub_epi8(_mm256_or_si256(low, high), _mm256_set1_epi8(32));
+            Scales::of_halves::<GROUP>([halves(block, 0), _mm256_setzero_ps()], [factors; 2], true)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, in_place: bool) -> Codes {
+        unsafe {
+            let first = GROUP as i32 / 4 * 4;
+            let low = word(block, 2, place(Format::Q3K, 8 + GROUP / 4 * 8 + i));
+            let high = word(block, 2, place(Format::Q3K, i));
+            if in_place {
+                return [
+                    _mm256_or_si256(bits(low, 0, 0x03), bits(high, first - 2, 0x04)),
+                    _mm256_or_si256(bits(low, 0, 0x0c), bits(high, first - 3, 0x10)),
+                    _mm256_or_si256(bits(low, 0, 0x30), bits(high, first - 4, 0x40)),
+                    _mm256_or_si256(bits(low, 2, 0x30), bits(high, first - 3, 0x40)),
+                ];
+            }
+            [
+                _mm256_or_si256(bits(low, 0, 3), bits(high, first - 2, 4)),
+                _mm256_or_si256(bits(low, 2, 3), bits(high, first - 1, 4)),
+                _mm256_or_si256(bits(low, 4, 3), bits(high, first, 4)),
+                _mm256_or_si256(bits(low, 6, 3), bits(high, first + 1, 4)),
+            ]
+        }
+    }
+}
+
+/// Scales and minimums of Q4_K and Q5_K: 6 bits each, packed into three words
+/// (`get_scale_min_k4` in <https://github.com/ggml-org/ggml/blob/master/src/ggml-quants.c>).
+#[inline(always)]
+unsafe fn six_bit_scales<const GROUP: usize>(block: *const u8) -> Scales {
+    unsafe {
+        let (a, b, c) = (word(block, 4, 0), word(block, 4, 1), word(block, 4, 2));
+        let [factors, minimums] = if GROUP < 4 {
+            [bits(a, 0, 63), bits(b, 0, 63)]
+        } else {
+            [_mm256_or_si256(bits(c, 0, 15), bits(a, 2, 0x30)), _mm256_or_si256(bits(c, 4, 15), bits(b, 2, 0x30))]
+        };
+        let scale = _mm256_mul_ps(halves(block, 0), byte(factors, GROUP % 4));
+        let offset = _mm256_mul_ps(negative(halves(block, 1)), byte(minimums, GROUP % 4));
+        Scales::of_group(scale, offset)
+    }
+}
+
+pub(super) struct Q4K;
+// SAFETY: reads the blocks' bytes.
+unsafe impl Blocks for Q4K {
+    const GROUPS: usize = 8;
+    const BYTES: usize = 144;
+    const HALVES: bool = false;
+    const ZERO: i32 = 0;
+    const AFFINE: bool = true;
+
+    #[inline(always)]
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
+        unsafe { six_bit_scales::<GROUP>(block) }
+    }
+
+    #[inline(always)]
+    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, _: bool) -> Codes {
+        // Pairs that share words were slower together.
+        unsafe { [bits(word(block, 4, 3 + GROUP / 2 * 8 + i), GROUP as i32 % 2 * 4, 15); 4] }
+    }
+}
+
+pub(super) struct Q5K;
+// SAFETY: reads the blocks' bytes.
+unsafe impl Blocks for Q5K {
+    const GROUPS: usize = 8;
+    const BYTES: usize = 176;
+    const HALVES: bool = false;
+    const ZERO: i32 = 0;
+    const AFFINE: bool = true;
+
+    #[inline(always)]
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
+        unsafe { six_bit_scales::<GROUP>(block) }
+    }
+
+    #[inline(always)]
+    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, _: bool) -> Codes {
+        // Pairs that share words were slower together.
+        unsafe {
+            let nibbles = bits(word(block, 4, place(Format::Q5K, 11 + GROUP / 2 * 8 + i)), GROUP as i32 % 2 * 4, 15);
+            let fifths = bits(word(block, 4, place(Format::Q5K, 3 + i)), GROUP as i32 - 4, 16);
+            [_mm256_or_si256(nibbles, fifths); 4]
+        }
+    }
+}
+
+pub(super) struct Q6K;
+// SAFETY: reads the blocks' bytes.
+unsafe impl Blocks for Q6K {
+    const GROUPS: usize = 8;
+    const TOGETHER: usize = 4;
+    const BYTES: usize = 210;
+    const HALVES: bool = true;
+    const ZERO: i32 = 32;
+
+    #[inline(always)]
+    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
+        unsafe {
+            let units = [halves(block, 0), _mm256_setzero_ps()];
+            Scales::of_halves::<GROUP>(units, [word(block, 2, place(Format::Q6K, 48 + GROUP / 2)); 2], true)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, _: bool) -> Codes {
+        unsafe {
+            let part = GROUP / 4;
+            let high = word(block, 2, place(Format::Q6K, 32 + part * 8 + i));
+            let one = word(block, 2, place(Format::Q6K, part * 16 + i));
+            let two = word(block, 2, place(Format::Q6K, part * 16 + 8 + i));
+            [
+                _mm256_or_si256(bits(one, 0, 15), bits(high, -4, 0x30)),
+                _mm256_or_si256(bits(two, 0, 15), bits(high, -2, 0x30)),
+                _mm256_or_si256(bits(one, 4, 15), bits(high, 0, 0x30)),
+                _mm256_or_si256(bits(two, 4, 15), bits(high, 2, 0x30)),
+            ]
+        }
+    }
+}
