@@ -93,10 +93,11 @@ fn a_folder_is_imported_and_left_and_a_file_is_linked_and_removed() {
     assert_eq!(models(&folder, &["remove", path]).status.code(), Some(0));
     assert_eq!(names(), ["small"]);
 
-    assert_eq!(models(&folder, &["import", file.to_str().unwrap()]).status.code(), Some(0));
+    let linked = json(&models(&folder, &["import", file.to_str().unwrap(), "--json"]));
+    assert_eq!(linked["name"], "far");
     assert_eq!(names(), ["far", "small"]);
     assert_eq!(models(&folder, &["remove", "far"]).status.code(), Some(2), "nobody could be asked");
-    assert_eq!(models(&folder, &["remove", "far", "--yes"]).status.code(), Some(0));
+    assert_eq!(json(&models(&folder, &["remove", "far", "--yes", "--json"]))["name"], "far");
     assert_eq!(names(), ["small"]);
     assert!(file.exists(), "the other name of the file stays");
     assert_eq!(models(&folder, &["import", "/nowhere"]).status.code(), Some(2));

@@ -23,7 +23,7 @@ fn wrong(what: String) -> Error {
     Error::InvalidInput { what }
 }
 
-pub(super) async fn import(home: &Home, path: &Path) -> Result<Outcome, Error> {
+pub(super) async fn import(home: &Home, path: &Path, json: bool) -> Result<Outcome, Error> {
     let path = path.canonicalize().map_err(|error| wrong(format!("{} cannot be used: {error}.", path.display())))?;
     if path.is_dir() {
         let store = Store::open(home).await?;
@@ -34,10 +34,11 @@ pub(super) async fn import(home: &Home, path: &Path) -> Result<Outcome, Error> {
             store.set_settings(&settings).await?;
         }
         eprintln!("Models in {} are listed and used in place from now on.", path.display());
-        return Ok(Outcome::Done);
+        return Ok(told(json, &json!({ "folder": path })));
     }
     // Refused before anything changes when it is no model.
     let model = Model::open(&path)?;
+    let mut linked = Vec::new();
     for file in &model.facts.files {
         let target = home.models().join(file.file_name().unwrap_or_default());
         if target.exists() {
@@ -46,9 +47,15 @@ pub(super) async fn import(home: &Home, path: &Path) -> Result<Outcome, Error> {
         std::fs::create_dir_all(home.models())
             .and_then(|()| link(file, &target))
             .map_err(|error| wrong(format!("{} cannot be linked to {}: {error}.", file.display(), target.display())))?;
+        linked.push(target);
     }
     eprintln!("{} is in {} now; its bytes are there once.", model.name, home.models().display());
-    Ok(Outcome::Done)
+    Ok(told(json, &json!({ "name": model.name, "files": linked })))
+}
+
+/// The object that was asked for, after everything was told in words.
+fn told(json: bool, value: &serde_json::Value) -> Outcome {
+    if json { say_json(value) } else { Outcome::Done }
 }
 
 /// A second name for the same bytes; on another disk a symbolic link.
@@ -62,7 +69,7 @@ fn link(file: &Path, target: &Path) -> std::io::Result<()> {
     })
 }
 
-pub(super) async fn remove(home: &Home, model: &str, yes: bool) -> Result<Outcome, Error> {
+pub(super) async fn remove(home: &Home, model: &str, yes: bool, json: bool) -> Result<Outcome, Error> {
     let (mut settings, _) = stored(home).await?;
     let folder =
         Path::new(model).canonicalize().map_or_else(|_| model.into(), |path| path.to_string_lossy().into_owned());
@@ -70,7 +77,7 @@ pub(super) async fn remove(home: &Home, model: &str, yes: bool) -> Result<Outcom
         settings.model_folders.retain(|added| *added != folder);
         Store::open(home).await?.set_settings(&settings).await?;
         eprintln!("{folder} is no longer looked into. Nothing in it was touched.");
-        return Ok(Outcome::Done);
+        return Ok(told(json, &json!({ "folder": folder })));
     }
     let details = Library::new(home, &settings).details(model)?;
     if details.origin != Some(Origin::Tektra) {
@@ -83,7 +90,7 @@ pub(super) async fn remove(home: &Home, model: &str, yes: bool) -> Result<Outcom
         std::fs::remove_file(file).map_err(|error| wrong(format!("{file} cannot be deleted: {error}.")))?;
     }
     eprintln!("{} is deleted; {} MiB are free again.", details.name, details.size_mib);
-    Ok(Outcome::Done)
+    Ok(told(json, &json!({ "name": details.name, "deleted": details.files })))
 }
 
 fn confirmed(question: &str) -> bool {

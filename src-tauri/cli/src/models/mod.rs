@@ -78,6 +78,9 @@ pub(crate) enum Models {
     Import {
         /// The folder or GGUF file
         path: PathBuf,
+        /// Print one JSON object at the end
+        #[arg(long)]
+        json: bool,
     },
     /// Delete a model's files from Tektra's folder, or no longer look into an added folder
     Remove {
@@ -86,6 +89,9 @@ pub(crate) enum Models {
         /// Delete without being asked
         #[arg(long, short)]
         yes: bool,
+        /// Print one JSON object at the end
+        #[arg(long)]
+        json: bool,
     },
     /// Show which models are the fastest and the best here: Fast, Balanced, Quality
     Profiles {
@@ -182,8 +188,8 @@ pub(crate) async fn run(home: Home, command: Models) -> Outcome {
         Models::Catalogue { json } => look::catalogue(json),
         Models::Fit { model, wished, json } => memory::fit(&home, &model, wished, json).await,
         Models::Load { model, cycles, json } => memory::load(home, model.as_deref(), cycles, json).await,
-        Models::Import { path } => get::import(&home, &path).await,
-        Models::Remove { model, yes } => get::remove(&home, &model, yes).await,
+        Models::Import { path, json } => get::import(&home, &path, json).await,
+        Models::Remove { model, yes, json } => get::remove(&home, &model, yes, json).await,
         Models::Search { text, json } => search::search(home, &text, json).await,
         Models::Download { source, sha256, json } => get::download(&home, &source, sha256, json).await,
         Models::Quantize { source, kind, rules, out, json } => {
