@@ -192,7 +192,7 @@ fn perplexity_is_the_same_at_every_instruction_set_to_the_last_bit() {
         assert_eq!(subject.simd(), level);
         // Plain code is slow; any difference shows in the first tokens already.
         eprintln!("perplexity={}", subject.perplexity(&tokens[..300], 512).expect("a perplexity"));
-        assert_eq!(subject.perplexity(&tokens[..1], 512), None);
+        assert!(subject.perplexity(&tokens[..1], 512).is_err(), "too short to measure anything");
         return;
     }
     let measure = |level: &str| -> f64 {
@@ -259,7 +259,7 @@ fn a_model_in_parts_is_the_same_model() {
         let tokens = subject.tokens(text).expect("tokens");
         subject.perplexity(&tokens[..200], 200)
     };
-    assert_eq!(perplexity(&any_part), perplexity(&starter_model()));
+    assert_eq!(perplexity(&any_part).expect("a perplexity"), perplexity(&starter_model()).expect("a perplexity"));
 
     std::fs::remove_file(folder.path().join("starter-00001-of-00002.gguf")).expect("a part");
     let error = Subject::load(&any_part, 2, KvType::default()).err().expect("a part is missing").to_string();

@@ -56,7 +56,7 @@ async fn why_no_gpu(executable: PathBuf) -> Option<Problem> {
         Some(Built { cuda: true }) => None,
         Some(Built { cuda: false }) => Some(Problem {
             reason: "This engine was built for the CPU only.".into(),
-            hint: "Build it with `--features cuda`, see README.md.".into(),
+            hint: "Choose the CPU, or build the engine with `--features cuda`, which needs the CUDA toolkit.".into(),
         }),
         None => Some(Problem {
             reason: "The engine does not say what it can compute on.".into(),

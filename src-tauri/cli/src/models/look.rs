@@ -106,7 +106,7 @@ pub(super) async fn profiles(home: &Home, json: bool) -> Result<Outcome, Error> 
         let basis = if profile.measured { "measured" } else { "estimated" };
         let same = profile.same_as.map_or_else(String::new, |goal| format!(" (the same as {})", name(goal)));
         lines += &format!(
-            "{:9} {}, {}, {} tokens on the {}: {} MiB, first token {:.0} ms, {:.0} tok/s, {basis}{same}\n",
+            "{:9} {}, {}, {} tokens, {}: {} MiB, first token {:.0} ms, {:.0} tok/s, {basis}{same}\n",
             name(profile.goal),
             profile.model,
             profile.quantization,
