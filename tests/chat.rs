@@ -359,6 +359,8 @@ async fn a_full_disk_costs_nothing_that_is_on_the_screen() {
     wait_for(&mut events, |event| matches!(event, CoreEvent::StoreTrouble { error: None }).then_some(())).await;
     let saved = tektra.store().message(&started.answer.id).await.unwrap();
     assert!(saved.text.ends_with("word1000") && saved.status == MessageStatus::Complete);
+    let next = converse(&tektra, Some(&started.conversation_id), "say 2 words").await;
+    assert_eq!(next.status, MessageStatus::Complete, "and the conversation goes on");
     tektra.close().await;
 }
 

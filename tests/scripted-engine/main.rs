@@ -4,6 +4,8 @@
 //! anything else is answered with what the engine was given. A model whose file name contains
 //! `refuses` is not loaded, one with `dies` ends the process, one with `slow` takes half a second.
 
+mod cell;
+
 use std::{collections::HashMap, io::Read, time::Duration};
 
 use tektra_protocol::{
@@ -13,9 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    if std::env::args().nth(1).as_deref() == Some("devices") {
-        println!(r#"{{"cuda":false}}"#);
-        return;
+    match std::env::args().nth(1).as_deref() {
+        Some("devices") => return println!(r#"{{"cuda":false}}"#),
+        Some("cell") => return cell::cell(),
+        Some("quality") => return cell::quality(),
+        Some("--version") => return eprintln!("tektra-engine scripted"),
+        _ => {}
     }
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).expect("a launch line");

@@ -85,6 +85,34 @@ export const commands = {
 	downloadPause: (file: string) => typedError<null, ErrorReport>(__TAURI_INVOKE("download_pause", { file })),
 	/**  Stops a download and removes what has arrived; a finished one is only no longer listed. */
 	downloadRemove: (file: string) => typedError<null, ErrorReport>(__TAURI_INVOKE("download_remove", { file })),
+	/**  What a benchmark would do, and how long it would take. */
+	benchPlan: (request: BenchRequest) => typedError<BenchPlan, ErrorReport>(__TAURI_INVOKE("bench_plan", { request })),
+	/**  Begins a benchmark; one at a time. */
+	benchStart: (request: BenchRequest) => typedError<null, ErrorReport>(__TAURI_INVOKE("bench_start", { request })),
+	/**  Stops it at once; what is measured is kept. */
+	benchCancel: () => typedError<null, ErrorReport>(__TAURI_INVOKE("bench_cancel")),
+	/**  Goes on with a run that was interrupted. */
+	benchResume: (id: string) => typedError<null, ErrorReport>(__TAURI_INVOKE("bench_resume", { id })),
+	/**  How far the running benchmark is. */
+	benchState: () => typedError<BenchProgress | null, ErrorReport>(__TAURI_INVOKE("bench_state")),
+	/**  Every run, the latest first. */
+	benchRuns: () => typedError<BenchRunSummary[], ErrorReport>(__TAURI_INVOKE("bench_runs")),
+	/**  One run, whole. */
+	benchRun: (id: string) => typedError<BenchRun, ErrorReport>(__TAURI_INVOKE("bench_run", { id })),
+	/**  Forgets a run. */
+	benchDelete: (id: string) => typedError<null, ErrorReport>(__TAURI_INVOKE("bench_delete", { id })),
+	/**  Two runs, cell by cell. */
+	benchCompare: (a: string, b: string) => typedError<BenchComparison, ErrorReport>(__TAURI_INVOKE("bench_compare", { a, b })),
+	/**  A run as text in a format. */
+	benchExport: (id: string, format: BenchFormat) => typedError<string, ErrorReport>(__TAURI_INVOKE("bench_export", { id, format })),
+	/**  Uses a cell's model and placement from now on; the settings as they are then. */
+	benchApply: (id: string, cell: number) => typedError<Settings, ErrorReport>(__TAURI_INVOKE("bench_apply", { id, cell })),
+	/**  Loads the model in use and lets requests arrive; one test at a time, and not beside a benchmark. */
+	loadtestStart: (request: LoadRequest) => typedError<null, ErrorReport>(__TAURI_INVOKE("loadtest_start", { request })),
+	/**  No more requests come, those that are being answered are stopped, and what was answered until then is the report. */
+	loadtestCancel: () => typedError<null, ErrorReport>(__TAURI_INVOKE("loadtest_cancel")),
+	/**  How far the load test is, or what came of the last one since the window opened. */
+	loadtestState: () => typedError<LoadState, ErrorReport>(__TAURI_INVOKE("loadtest_state")),
 	/**  The settings. */
 	settingsGet: () => typedError<Settings, ErrorReport>(__TAURI_INVOKE("settings_get")),
 	/**  Changes the settings. */
@@ -92,6 +120,148 @@ export const commands = {
 };
 
 /* Types */
+/**  What came of a configuration. */
+export type BenchCell = {
+	/**  The configuration. */
+	key: CellKey,
+	/**  How it ended. */
+	outcome: CellOutcome,
+	/**  What tells the model's file from others: an algorithm, what of the file it covers, and the digest. */
+	model_hash: string,
+	/**  What was measured. */
+	metrics: Metric[],
+	/**  What its precision loses. */
+	quality: CellQuality | null,
+	/**  What makes it doubtful: sentences. */
+	marks: string[],
+};
+
+/**  Two runs, cell by cell. */
+export type BenchComparison = {
+	/**  The one. */
+	a: BenchRunSummary,
+	/**  The other. */
+	b: BenchRunSummary,
+	/**  Whether they were measured on different machines. */
+	other_machine: boolean,
+	/**  A row for each metric of each cell. */
+	rows: ComparisonRow[],
+};
+
+/**  What a run is written as. */
+export type BenchFormat = 
+/**  Everything, every sample included. */
+"json" | 
+/**  A line for each metric of each cell. */
+"csv" | 
+/**  A table. */
+"markdown" | 
+/**  What llama-bench prints with `-o json`. */
+"llama_bench_json";
+
+/**  What a benchmark would do. */
+export type BenchPlan = {
+	/**  Its cells. */
+	cells: CellKey[],
+	/**  How long it would take. */
+	seconds: number,
+	/**  What a person should know of it: sentences. */
+	notes: string[],
+};
+
+/**  How thorough a benchmark is. */
+export type BenchPreset = 
+/**  One configuration with short lengths: under a minute with a small model. */
+"quick" | 
+/**  Side by side, threads and a long context. */
+"standard" | 
+/**  All that, every KV cache, every precision that is there, and quality. */
+"thorough";
+
+/**  How far a running benchmark is. */
+export type BenchProgress = {
+	/**  The run. */
+	run_id: string,
+	/**  What is being measured. */
+	cell: CellKey | null,
+	/**  Cells that are over. */
+	cells_done: number,
+	/**  All cells. */
+	cells: number,
+	/**  The repetition of this cell that is being measured, from 1; 0 before the first. */
+	repetition: number,
+	/**  All repetitions of a cell. */
+	repetitions: number,
+	/**  Since it began or went on. */
+	seconds: number,
+	/**  Until its end. */
+	seconds_left: number | null,
+	/**  Whether it waits for an answer in the chat, which comes first. */
+	waiting: boolean,
+};
+
+/**  What to measure. Empty lists and what is absent: the preset's own; no model: the one in use. */
+export type BenchRequest = {
+	/**  How thorough. */
+	preset: BenchPreset,
+	/**  The models by name. */
+	models: string[],
+	/**  Answers side by side. */
+	batches: number[],
+	/**  Threads to compute with. */
+	threads: number[],
+	/**  Tokens that stand in the context before what is measured. */
+	depths: number[],
+	/**  What keys and values are kept in. */
+	kvs: (
+	/**  Half precision. */
+"f16" | 
+	/**  8-bit integers with a scale for each head. */
+"q8" | 
+	/**  Single precision. */
+"f32")[],
+	/**  How often each cell is measured, the warm-up not counted. */
+	repetitions: number | null,
+	/**  Whether quality is measured too. */
+	quality: boolean | null,
+};
+
+/**  A run, whole. */
+export type BenchRun = {
+	/**  In a line. */
+	summary: BenchRunSummary,
+	/**  Where it was measured. */
+	machine: MachineInfo,
+	/**  What makes it doubtful: sentences. */
+	marks: string[],
+	/**  What was measured. */
+	cells: BenchCell[],
+};
+
+/**  A run in a line. */
+export type BenchRunSummary = {
+	/**  Its id. */
+	id: string,
+	/**  When it began, in milliseconds since 1970. */
+	started_ms: number | null,
+	/**  How long it has taken. */
+	seconds: number,
+	/**  How thorough it is. */
+	preset: BenchPreset,
+	/**  Its models. */
+	models: string[],
+	/**  All cells. */
+	cells: number,
+	/**  Cells that are over. */
+	cells_done: number,
+	/**  How it stands. */
+	state: RunState,
+	/**  The machine, in words. */
+	machine: string,
+	/**  The best median of all cells. */
+	best_decode_tokens_per_second: number | null,
+};
+
 /**  The model of the catalogue that suits this machine best, by estimates. */
 export type Best = {
 	/**  Its id. */
@@ -106,6 +276,89 @@ export type Best = {
 	tokens_per_second: number | null,
 	/**  Expected time to the first token of a short prompt, in milliseconds. */
 	first_token_ms: number | null,
+};
+
+/**  One configuration. */
+export type CellKey = {
+	/**  The model's name. */
+	model: string,
+	/**  The type that holds most of its weights: `Q4_1`. */
+	quantization: string,
+	/**  Answers side by side. */
+	batch: number,
+	/**  Threads to compute with. */
+	threads: number,
+	/**  Tokens that stand in the context before what is measured. */
+	depth_tokens: number,
+	/**  What keys and values are kept in. */
+	kv: 
+	/**  Half precision. */
+"f16" | 
+	/**  8-bit integers with a scale for each head. */
+"q8" | 
+	/**  Single precision. */
+"f32",
+	/**  Where it is computed, in words: `CPU`. */
+	placement: string,
+};
+
+/**  How a cell ended. */
+export type CellOutcome = 
+/**  It was measured. */
+{ kind: "measured" } | 
+/**  There is not enough memory. */
+{ kind: "does_not_fit"; 
+/**  A sentence. */
+why: string } | 
+/**  The model or the engine cannot do it. */
+{ kind: "not_supported"; 
+/**  A sentence. */
+why: string } | 
+/**  It went wrong. */
+{ kind: "failed"; 
+/**  A sentence. */
+why: string } | 
+/**  It is still to be measured, or to its end. */
+{ kind: "pending" };
+
+/**  What a precision loses. */
+export type CellQuality = {
+	/**  On Tektra's text. */
+	perplexity: number | null,
+	/**  Mean Kullback-Leibler divergence from the reference. */
+	kl_mean: number | null,
+	/**  Its 99th percentile. */
+	kl_p99: number | null,
+	/**  How often the likeliest token is the reference's, in percent. */
+	same_top_percent: number | null,
+	/**  The model that it is compared with. */
+	reference: string | null,
+};
+
+/**  A metric of a cell in two runs. */
+export type ComparisonRow = {
+	/**  The configuration. */
+	key: CellKey,
+	/**  What. */
+	metric: MetricName,
+	/**  In what. */
+	unit: string,
+	/**  The one's median. */
+	a: number | null,
+	/**  Where its interval begins. */
+	a_low: number | null,
+	/**  Where it ends. */
+	a_high: number | null,
+	/**  The other's median. */
+	b: number | null,
+	/**  Where its interval begins. */
+	b_low: number | null,
+	/**  Where it ends. */
+	b_high: number | null,
+	/**  The other by the one. */
+	ratio: number | null,
+	/**  Which is better. */
+	verdict: Verdict,
 };
 
 /**  A conversation as it is shown: one branch of its tree. */
@@ -172,6 +425,14 @@ downloads: Download[] } |
 { type: "workshop_changed"; 
 /**  What it does. */
 work: Work | null } | 
+/**  A benchmark began, went on or ended. */
+{ type: "bench_changed"; 
+/**  How far it is; absent when none runs. */
+progress: BenchProgress | null } | 
+/**  A load test began, went on or ended. */
+{ type: "loadtest_changed"; 
+/**  How far it is, or what came of it. */
+state: LoadState } | 
 /**  A model was taken out of memory. */
 { type: "unloaded"; 
 /**  What that gave back. */
@@ -401,6 +662,15 @@ export type HubModel = {
 };
 
 /**  What keys and values are kept in. */
+export type Kv = 
+/**  Half precision. */
+"f16" | 
+/**  8-bit integers with a scale for each head. */
+"q8" | 
+/**  Single precision. */
+"f32";
+
+/**  What keys and values are kept in. */
 export type KvWish = 
 /**  Half precision. */
 "f16" | 
@@ -408,6 +678,136 @@ export type KvWish =
 "q8" | 
 /**  Single precision: twice the memory. */
 "f32";
+
+/**  Latencies of many requests in milliseconds; nothing where there were none. */
+export type Latencies = {
+	/**  Requests. */
+	count: number,
+	/**  Half are faster. */
+	p50_ms: number | null,
+	/**  Nine of ten are faster. */
+	p90_ms: number | null,
+	/**  95 of 100 are faster. */
+	p95_ms: number | null,
+	/**  99 of 100 are faster. */
+	p99_ms: number | null,
+	/**  The slowest. */
+	max_ms: number | null,
+};
+
+/**  A reason why requests failed. */
+export type LoadError = {
+	/**  In a sentence. */
+	text: string,
+	/**  How many. */
+	count: number,
+};
+
+/**  How far a load test is. */
+export type LoadProgress = {
+	/**  The model is being loaded; nothing arrives yet. */
+	loading: boolean,
+	/**  Since the first could arrive; past the request's, the last answers are awaited. */
+	seconds: number | null,
+	/**  Requests that have arrived. */
+	arrived: number,
+	/**  Of those, answered. */
+	answered: number,
+	/**  Of those, failed. */
+	failed: number,
+};
+
+/**  What came of it. */
+export type LoadReport = {
+	/**  What was asked for. */
+	request: LoadRequest,
+	/**  The model's name. */
+	model: string,
+	/**  Whether it was stopped; the requests that this stopped count nowhere. */
+	cancelled: boolean,
+	/**  Until the last answer was written, in seconds. */
+	seconds: number | null,
+	/**  Requests that came to an end. */
+	requests: number,
+	/**  Of those, answered. */
+	answered: number,
+	/**  Of those, failed. */
+	failed: number,
+	/**  Why, the commonest first. */
+	errors: LoadError[],
+	/**  From the moment a request should have begun to its first token. */
+	first_token: Latencies,
+	/**  From the moment a request should have begun to its end. */
+	total: Latencies,
+	/**  First tokens of the scenarios that were asked for. */
+	scenarios: ScenarioLatencies[],
+	/**  Tokens of all answers a second, until the last was written. */
+	tokens_per_second: number | null,
+	/**  Share of the requests whose first token came in time, 0 to 1; none where none came to an end. */
+	good_share: number | null,
+	/**  Requests a second whose first token came in time. */
+	goodput_per_second: number | null,
+};
+
+/**  What to do. */
+export type LoadRequest = {
+	/**  People, each with a conversation of their own. */
+	users: number,
+	/**  Requests a second of all of them together, at random times (a Poisson process). */
+	rate_per_second: number | null,
+	/**  How long requests arrive. */
+	seconds: number,
+	/**  How long it takes until they arrive at the full rate. */
+	ramp_seconds: number,
+	/**  Tokens of an answer at most. */
+	max_tokens: number,
+	/**  A first token within this time is a good one, in milliseconds. */
+	target_first_token_ms: number | null,
+	/**  How often each scenario comes; what is left out does not. */
+	mix: LoadWeight[],
+};
+
+/**  What a request is. */
+export type LoadScenario = 
+/**  A short message that begins a conversation. */
+"chat" | 
+/**  The next message of the same conversation. */
+"follow_up" | 
+/**  A message of about 800 tokens. */
+"long_prompt" | 
+/**  What a program asks: instructions and a question, and no conversation afterwards. */
+"api";
+
+/**  The load test of this process. */
+export type LoadState = 
+/**  None was begun yet. */
+{ kind: "none" } | 
+/**  One goes on. */
+{ kind: "running"; 
+/**  What was asked for. */
+request: LoadRequest; 
+/**  The model's name. */
+model: string; 
+/**  How far it is. */
+progress: LoadProgress } | 
+/**  The last one is over. */
+{ kind: "over"; 
+/**  What came of it. */
+report: LoadReport } | 
+/**  The last one could not be done. */
+{ kind: "failed"; 
+/**  What was asked for. */
+request: LoadRequest; 
+/**  Why not. */
+error: ErrorReport };
+
+/**  How often a scenario comes, beside the others. */
+export type LoadWeight = {
+	/**  The scenario. */
+	scenario: LoadScenario,
+	/**  Its part of all requests is this over the sum of all weights. */
+	weight: number,
+};
 
 /**  A model in an engine's memory. */
 export type LoadedModel = {
@@ -429,6 +829,26 @@ export type LoadedModel = {
 	load_ms: number,
 	/**  What the person should know of it: sentences. */
 	warnings: string[],
+};
+
+/**  Where a run was measured. */
+export type MachineInfo = {
+	/**  The processor's name. */
+	cpu: string,
+	/**  What it computes side by side. */
+	cores: number,
+	/**  Memory. */
+	memory_mib: number | null,
+	/**  GPUs by name. */
+	gpus: string[],
+	/**  The operating system. */
+	system: string,
+	/**  Tektra's version. */
+	tektra_version: string,
+	/**  The engine's version. */
+	engine_version: string,
+	/**  The instructions that the engine computed with; empty before the first cell. */
+	simd: string,
 };
 
 /**  One message. */
@@ -467,6 +887,55 @@ export type MessageStatus =
 "interrupted" | 
 /**  Not produced; the error says why. */
 "failed";
+
+/**  Samples, and what they say. Made by [`Metric::new`]. */
+export type Metric = {
+	/**  What. */
+	name: MetricName,
+	/**  In what. */
+	unit: string,
+	/**  Whether more is better. */
+	higher_is_better: boolean,
+	/**  The median. */
+	median: number | null,
+	/**  Where the median's 95 % interval begins; absent where there are too few samples. */
+	low: number | null,
+	/**  Where it ends. */
+	high: number | null,
+	/**  The mean. */
+	mean: number | null,
+	/**  The standard deviation, with n - 1. */
+	sd: number | null,
+	/**  95 of 100 samples are at most this; absent below 20 samples. */
+	p95: number | null,
+	/**  99 of 100 samples are at most this; absent below 100 samples. */
+	p99: number | null,
+	/**  Every sample, in the order of measuring. */
+	samples: (number | null)[],
+};
+
+/**  What is measured. */
+export type MetricName = 
+/**  Prompt tokens of all answers side by side, per second (llama-bench's `pp`). */
+"prefill_tokens_per_second" | 
+/**  Tokens written of all answers side by side, per second (llama-bench's `tg`). */
+"decode_tokens_per_second" | 
+/**  From the prompt to the first token. */
+"first_token_ms" | 
+/**  From one token to the next. */
+"inter_token_ms" | 
+/**  Loading the model from the disk. */
+"cold_load_ms" | 
+/**  Loading the model from the page cache. */
+"warm_load_ms" | 
+/**  The most memory that the process held. */
+"peak_resident_mib" | 
+/**  Energy for each token computed, those of the prompt included. */
+"joules_per_token" | 
+/**  From sending a message to the first text of its answer, through the core and the socket. */
+"end_to_end_first_token_ms" | 
+/**  Tokens of an answer over all of its time, through the core and the socket. */
+"end_to_end_tokens_per_second";
 
 /**  Everything that is known of a model without loading it. */
 export type ModelDetails = {
@@ -744,6 +1213,17 @@ export type Refusal = {
 	hint: string,
 };
 
+/**  How a run stands. */
+export type RunState = 
+/**  It goes on. */
+"running" | 
+/**  Every cell is over. */
+"done" | 
+/**  The person stopped it. */
+"cancelled" | 
+/**  Its process ended before it did. */
+"interrupted";
+
 /**  What runs a model on a CPU. */
 export type RunsOn = 
 /**  Tektra's own executor. */
@@ -754,6 +1234,14 @@ export type RunsOn =
 "convert" | 
 /**  Nothing. */
 "nothing";
+
+/**  First tokens of a scenario. */
+export type ScenarioLatencies = {
+	/**  The scenario. */
+	scenario: LoadScenario,
+	/**  From the moment a request should have begun. */
+	first_token: Latencies,
+};
 
 /**  A message to send. */
 export type SendRequest = {
@@ -889,6 +1377,19 @@ export type Unloaded = {
 	/**  From the request to the process's end, in milliseconds. */
 	took_ms: number | null,
 };
+
+/**  Which of two is better. */
+export type Verdict = 
+/**  The other, and the intervals are apart. */
+"b_better" | 
+/**  The one, and the intervals are apart. */
+"a_better" | 
+/**  The intervals overlap, or there are too few samples for one. */
+"no_difference" | 
+/**  Only the one has it. */
+"only_a" | 
+/**  Only the other has it. */
+"only_b";
 
 /**  A piece of work. */
 export type Work = {

@@ -1,9 +1,12 @@
 //! `loadtest`.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{io::IsTerminal, str::FromStr};
 
 use clap::Args;
-use tektra_core::{Engine, EngineOptions, Error, Home, Latencies, Library, LoadReport, LoadTest, Scenario};
+use tektra_core::{
+    Engine, EngineOptions, Error, Home, Latencies, Library, LoadProgress, LoadReport, LoadRequest, LoadScenario,
+    LoadWeight,
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -25,10 +28,18 @@ pub(crate) struct Load {
     rate: f64,
     /// How many seconds requests arrive
     #[arg(long, value_name = "S", default_value_t = 30)]
-    duration: u64,
+    duration: u32,
     /// Seconds until they arrive at the full rate
     #[arg(long, value_name = "S", default_value_t = 0)]
-    ramp: u64,
+    ramp: u32,
+    /// What requests are and how often: chat, follow_up, long_prompt, api
+    #[arg(
+        long,
+        value_name = "KIND=WEIGHT,…",
+        value_delimiter = ',',
+        default_value = "chat=4,follow_up=3,long_prompt=2,api=1"
+    )]
+    mix: Vec<Weight>,
     /// The longest answer in tokens
     #[arg(long, value_name = "N", default_value_t = 48)]
     max_tokens: u32,
@@ -46,26 +57,52 @@ pub(crate) struct Load {
     json: bool,
 }
 
+/// `chat=4`.
+#[derive(Clone, Copy)]
+struct Weight(LoadWeight);
+
+impl FromStr for Weight {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("`{text}` is no KIND=WEIGHT such as chat=4; the kinds are chat, follow_up, long_prompt, api");
+        let (name, weight) = text.split_once('=').ok_or_else(wrong)?;
+        let scenario = LoadScenario::ALL.into_iter().find(|scenario| option(*scenario) == name);
+        Ok(Self(LoadWeight { scenario: scenario.ok_or_else(wrong)?, weight: weight.parse().map_err(|_| wrong())? }))
+    }
+}
+
+/// A scenario's name in options.
+fn option(scenario: LoadScenario) -> &'static str {
+    match scenario {
+        LoadScenario::Chat => "chat",
+        LoadScenario::FollowUp => "follow_up",
+        LoadScenario::LongPrompt => "long_prompt",
+        LoadScenario::Api => "api",
+    }
+}
+
 pub(crate) async fn run(home: Home, load: Load) -> Outcome {
     let json = load.json;
     match measure(home, load).await {
-        Ok((report, stopped)) => {
+        Ok(report) => {
             let said = if json { say_json(&report) } else { table(&report) };
-            if stopped { Outcome::Interrupted } else { said }
+            if report.cancelled { Outcome::Interrupted } else { said }
         }
         Err(error) => error.into(),
     }
 }
 
-async fn measure(home: Home, load: Load) -> Result<(LoadReport, bool), Error> {
-    let test = LoadTest {
+async fn measure(home: Home, load: Load) -> Result<LoadReport, Error> {
+    let test = LoadRequest {
         users: load.users,
         rate_per_second: load.rate,
-        duration: Duration::from_secs(load.duration),
-        ramp: Duration::from_secs(load.ramp),
+        seconds: load.duration,
+        ramp_seconds: load.ramp,
         max_tokens: load.max_tokens,
-        first_token_target_ms: load.target,
-        seed: load.seed,
+        target_first_token_ms: load.target,
+        mix: load.mix.into_iter().map(|Weight(weight)| weight).collect(),
     };
     test.check()?;
     let (settings, _) = stored(&home).await?;
@@ -81,50 +118,49 @@ async fn measure(home: Home, load: Load) -> Result<(LoadReport, bool), Error> {
         }
     });
     let in_place = std::io::stderr().is_terminal();
-    let told = |arrived: usize, over: usize| {
-        if in_place {
-            eprint!("\r\x1b[K{arrived} requests, {over} answered");
+    let told = |progress: LoadProgress| {
+        if in_place && progress.loading {
+            eprint!("\r\x1b[Kloading the model");
+        } else if in_place {
+            eprint!("\r\x1b[K{} requests, {} answered", progress.arrived, progress.answered);
         }
     };
-    let report = tektra_core::load_test(&engine, &model, &test, told, stopping).await;
+    let report = tektra_core::load_test(&engine, &model, &test, load.seed, told, stopping).await;
     if in_place {
         eprint!("\r\x1b[K");
     }
     engine.end().await;
-    Ok((report?, *stop.borrow()))
+    report
 }
 
 fn table(report: &LoadReport) -> Outcome {
     let mut lines = format!(
         "{} requests in {:.1} s: {} answered, {} failed, {:.1} tokens a second\n",
-        report.requests, report.seconds, report.answered, report.errors, report.tokens_per_second
+        report.requests, report.seconds, report.answered, report.failed, report.tokens_per_second
     );
     lines += &format!("{:22}{:>9}{:>9}{:>9}{:>9}{:>9}\n", "", "p50 ms", "p90", "p95", "p99", "max");
     let mut row = |name: &str, times: &Latencies| {
-        lines += &format!(
-            "{name:22}{:>9.0}{:>9.0}{:>9.0}{:>9.0}{:>9.0}\n",
-            times.p50_ms, times.p90_ms, times.p95_ms, times.p99_ms, times.max_ms
-        );
+        let times = [times.p50_ms, times.p90_ms, times.p95_ms, times.p99_ms, times.max_ms];
+        let times = times.map(|time| time.map_or("–".into(), |time| format!("{time:.0}")));
+        lines += &format!("{name:22}{}\n", times.map(|time| format!("{time:>9}")).concat());
     };
     row("First token", &report.first_token);
-    for (scenario, times) in report.scenarios.iter().filter(|(_, times)| times.count > 0) {
-        row(
-            match scenario {
-                Scenario::Chat => "  first messages",
-                Scenario::FollowUp => "  follow-ups",
-                Scenario::LongPrompt => "  long prompts",
-            },
-            times,
-        );
+    for part in &report.scenarios {
+        let name = match part.scenario {
+            LoadScenario::Chat => "  first messages",
+            LoadScenario::FollowUp => "  follow-ups",
+            LoadScenario::LongPrompt => "  long prompts",
+            LoadScenario::Api => "  of programs",
+        };
+        row(name, &part.first_token);
     }
     row("Whole answer", &report.total);
-    lines += &format!(
-        "First token in time: {:.0} %, {:.2} requests a second\n",
-        report.good_share * 100.0,
-        report.goodput_per_second
-    );
-    for reason in &report.reasons {
-        lines += &format!("{reason}\n");
+    if let Some(share) = report.good_share {
+        let (percent, goodput) = (share * 100.0, report.goodput_per_second);
+        lines += &format!("First token in time: {percent:.0} %, {goodput:.2} requests a second\n");
+    }
+    for error in &report.errors {
+        lines += &format!("{} times: {}\n", error.count, error.text);
     }
     if say(&lines) { Outcome::Done } else { Outcome::NobodyListens }
 }

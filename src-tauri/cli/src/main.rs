@@ -3,6 +3,7 @@
 //! What a model says goes to standard output, everything else to standard error.
 
 mod ask;
+mod bench;
 mod chat;
 mod list;
 mod loadtest;
@@ -56,6 +57,8 @@ enum Command {
     /// The models: on this machine, in the catalogue, in memory
     #[command(subcommand)]
     Models(models::Models),
+    /// Measure how fast configurations are, and look at what was measured
+    Bench(bench::Bench),
     /// The stored conversations
     #[command(subcommand)]
     Conversations(List),
@@ -136,6 +139,7 @@ fn main() -> ExitCode {
             Command::Ask { prompt, choice, json } => ask::ask(home, prompt, choice, json).await,
             Command::Chat { choice, conversation } => chat::chat(home, choice, conversation).await,
             Command::Models(command) => models::run(home, command).await,
+            Command::Bench(command) => bench::run(home, command).await,
             Command::Conversations(List::List { json }) => list::conversations(home, json).await,
             Command::Loadtest { load } => loadtest::run(home, load).await,
             Command::Metrics => list::metrics(&home).await,

@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 use specta::Type;
 
+use tektra_bench::BenchProgress;
 use tektra_protocol::Loaded;
 
 use crate::{
     ErrorReport,
+    loadtest::LoadState,
     models::{Download, Model, Work, mib},
     store::Message,
 };
@@ -58,6 +60,16 @@ pub enum CoreEvent {
     WorkshopChanged {
         /// What it does.
         work: Option<Work>,
+    },
+    /// A benchmark began, went on or ended.
+    BenchChanged {
+        /// How far it is; absent when none runs.
+        progress: Option<BenchProgress>,
+    },
+    /// A load test began, went on or ended.
+    LoadtestChanged {
+        /// How far it is, or what came of it.
+        state: LoadState,
     },
     /// A model was taken out of memory.
     Unloaded {

@@ -2,6 +2,7 @@
 //!
 //! [`Tektra`] is the product; the window and the terminal only show it. It knows neither Tauri nor mistral.rs.
 
+mod bench;
 mod chat;
 mod control;
 mod devices;
@@ -31,7 +32,10 @@ pub use engine::{Answer, Ask, Engine, EngineOptions, Piece};
 pub use error::{Error, ErrorCode, ErrorReport, Result};
 pub use event::{CoreEvent, EngineState, FinishReason, LoadedModel, Receipt, UnloadReason, Unloaded};
 pub use home::Home;
-pub use loadtest::{Latencies, LoadReport, LoadTest, Scenario, load_test};
+pub use loadtest::{
+    Latencies, LoadError, LoadProgress, LoadReport, LoadRequest, LoadScenario, LoadState, LoadWeight,
+    ScenarioLatencies, load_test,
+};
 pub use models::{
     Best, DeviceInfo, DeviceShare, DeviceWish, Download, DownloadState, Downloads, DtypeWish, FitReport, FitSummary,
     HubGguf, HubModel, KvWish, Library, Memory, Model, ModelDetails, ModelSummary, Origin, PartSummary, PlacementPlan,
@@ -42,6 +46,11 @@ pub use models::{
 pub use presence::claim_window;
 pub use settings::{Overrides, Settings, Theme};
 pub use store::{Conversation, ConversationSummary, Message, MessageStatus, Speaker, Store};
+pub use tektra_bench::{
+    BenchCell, BenchComparison, BenchFormat, BenchPlan, BenchPreset, BenchProgress, BenchRequest, BenchRun,
+    BenchRunSummary, CellKey, CellOutcome, CellQuality, ComparisonRow, Kv as BenchKv, MachineInfo, Metric, MetricName,
+    RunState, Verdict,
+};
 pub use tektra_fetch::{CancellationToken, Phase as DownloadPhase, Progress as DownloadProgress};
 pub use tektra_models::{Catalogue, Choice, Corrections, Devices, Goal, Machine, Profile, Speed, best_for, catalogue};
 pub use tektra_protocol::{Role, Turn};
@@ -63,6 +72,8 @@ struct Parts {
     overrides: Overrides,
     downloads: Downloads,
     workshop: Workshop,
+    bench: bench::Bench,
+    loadtest: loadtest::Running,
     presence: presence::Presence,
     live: chat::Live,
     events: broadcast::Sender<CoreEvent>,
@@ -99,6 +110,8 @@ impl Tektra {
         let tektra = Self(Arc::new(Parts {
             downloads,
             workshop,
+            bench: bench::Bench::default(),
+            loadtest: loadtest::Running::default(),
             engine: Engine::new(options, home.clone()),
             overrides,
             home,
@@ -108,6 +121,7 @@ impl Tektra {
             events,
             store_trouble: watch::Sender::new(None),
         }));
+        tektra.mark_interrupted_benches().await?;
         let corrections = tektra.store().corrections().await?;
         tektra.engine().set_corrections(corrections);
         control::serve(Arc::downgrade(&tektra.0), tektra.presence());
@@ -232,6 +246,8 @@ impl Tektra {
     /// Stops every answer, saves it, and ends the engine.
     pub async fn close(&self) {
         self.stop_all().await;
+        self.loadtest_cancel();
+        self.close_bench().await;
         self.engine().end().await;
         self.store().close().await;
     }

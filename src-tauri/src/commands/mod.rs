@@ -1,5 +1,6 @@
 //! The commands that the page can call: each forwards to the core.
 
+mod bench;
 mod chat;
 mod conversations;
 mod engine;
@@ -53,6 +54,20 @@ pub(crate) fn all() -> tauri_specta::Builder<tauri::Wry> {
         models::download_start,
         models::download_pause,
         models::download_remove,
+        bench::bench_plan,
+        bench::bench_start,
+        bench::bench_cancel,
+        bench::bench_resume,
+        bench::bench_state,
+        bench::bench_runs,
+        bench::bench_run,
+        bench::bench_delete,
+        bench::bench_compare,
+        bench::bench_export,
+        bench::bench_apply,
+        bench::loadtest_start,
+        bench::loadtest_cancel,
+        bench::loadtest_state,
         settings::settings_get,
         settings::settings_set,
     ])

@@ -138,7 +138,7 @@ impl Tektra {
     }
 
     /// Tells, once, that answers cannot be saved, and once that they can again.
-    fn note_store(&self, result: &Result<()>) {
+    pub(crate) fn note_store(&self, result: &Result<()>) {
         let now = result.as_ref().err().map(crate::Error::report);
         let changed = self.store_trouble().send_if_modified(|before| {
             let changed = before.is_some() != now.is_some();
@@ -147,7 +147,7 @@ impl Tektra {
         });
         if changed {
             if let Some(error) = &now {
-                tracing::error!(code = ?error.code, message = error.message, "an answer cannot be saved");
+                tracing::error!(code = ?error.code, message = error.message, "an answer or a benchmark cannot be saved");
             }
             self.emit(CoreEvent::StoreTrouble { error: now });
         }

@@ -26,6 +26,7 @@ use crate::{
 };
 pub use process::EngineOptions;
 use process::Process;
+pub(crate) use process::{ending, read_errors};
 use turn::{Thinking, Waiting};
 
 /// Crashes in a row after which nothing is started again until the person asks for something.

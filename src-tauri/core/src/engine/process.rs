@@ -333,10 +333,10 @@ async fn end_child(child: &mut Child) -> Option<ExitStatus> {
     child.wait().await.ok()
 }
 
-type LastWords = Arc<Mutex<VecDeque<String>>>;
+pub(crate) type LastWords = Arc<Mutex<VecDeque<String>>>;
 
 /// Carries the engine's error output into the log.
-fn read_errors(child: &mut Child) -> LastWords {
+pub(crate) fn read_errors(child: &mut Child) -> LastWords {
     let kept = LastWords::default();
     if let Some(stderr) = child.stderr.take() {
         let kept = kept.clone();
@@ -356,7 +356,7 @@ fn read_errors(child: &mut Child) -> LastWords {
 }
 
 /// How a process ended, in words: its status, and what it said if it panicked.
-fn ending(status: Option<ExitStatus>, last_words: &LastWords) -> String {
+pub(crate) fn ending(status: Option<ExitStatus>, last_words: &LastWords) -> String {
     let how = match status {
         #[cfg(unix)]
         Some(status) if std::os::unix::process::ExitStatusExt::signal(&status).is_some() => {

@@ -32,6 +32,7 @@ pub use profiles::{ProfileGoal, ProfileSummary};
 pub use quantize::{quantize, to_safetensors};
 pub use suggest::{Best, Suggestion, Suggestions};
 pub use summary::{ModelDetails, ModelSummary, Origin, PartSummary, RunsOn};
+pub(crate) use workshop::TEXT;
 pub use workshop::{Work, WorkKind, WorkState, Workshop};
 
 /// Set to `0`, it leaves other programs' models alone, whatever the settings say.
@@ -127,7 +128,7 @@ fn convertible(path: &Path) -> Problem {
 }
 
 /// With a capital letter: "it has 30 layers." becomes "It has 30 layers."
-fn sentence(words: &str) -> String {
+pub(crate) fn sentence(words: &str) -> String {
     let mut letters = words.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -93,7 +93,7 @@ pub fn profiles_now(library: &Library, devices: &Devices, measured: &HashMap<Str
 }
 
 impl Store {
-    /// How fast each model was in the latest answers: medians.
+    /// How fast each model was in its latest benchmark, else in the latest answers: medians.
     pub async fn measured_speeds(&self) -> Result<HashMap<String, Speed>> {
         let mut speeds: HashMap<String, [Vec<f64>; 2]> = HashMap::new();
         for receipt in self.latest_receipts().await? {
@@ -105,7 +105,11 @@ impl Store {
         let both = |[prefills, decodes]: [Vec<f64>; 2]| {
             Some(Speed { prefill_tokens_per_second: median(prefills)?, decode_tokens_per_second: median(decodes)? })
         };
-        Ok(speeds.into_iter().filter_map(|(model, speeds)| Some((model, both(speeds)?))).collect())
+        let mut speeds: HashMap<_, _> =
+            speeds.into_iter().filter_map(|(model, speeds)| Some((model, both(speeds)?))).collect();
+        // A benchmark says more than answers of all lengths on a busy machine.
+        speeds.extend(self.bench_speeds().await?);
+        Ok(speeds)
     }
 }
 

@@ -19,7 +19,7 @@ use super::{Model, precision::Measured, quantize};
 use crate::{CoreEvent, Error, ErrorReport, Home, Result, Store};
 
 /// The text whose perplexity is measured.
-const TEXT: &str = include_str!("../../text/the-old-lighthouse.txt");
+pub(crate) const TEXT: &str = include_str!("../../text/the-old-lighthouse.txt");
 
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);

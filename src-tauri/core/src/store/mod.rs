@@ -3,21 +3,27 @@
 //! One connection writes, several read. History is synced to the disk before a call returns
 //! (`synchronous=FULL`), so that an acknowledged message survives a power cut.
 
+mod bench;
 mod conversations;
 mod messages;
 mod settings;
 
 use std::{
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use sqlx::{
-    ConnectOptions, SqlitePool,
+    ConnectOptions, Connection, SqliteConnection, SqlitePool,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+pub(crate) use bench::{CellSpeed, KeptRun};
 pub use conversations::{Conversation, ConversationSummary};
 pub use messages::{Message, MessageStatus, Speaker};
 pub(crate) use messages::{Outcome, Turned};
@@ -34,6 +40,8 @@ const READERS: u32 = 4;
 pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Pages that the file may grow to, for tests; 0 for as many as there is room for.
+    most_pages: Arc<AtomicU32>,
 }
 
 impl Store {
@@ -58,10 +66,24 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             // What a person deletes is overwritten, not only unlinked.
             .pragma("secure_delete", "ON");
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(writing).await?;
+        let writer = SqlitePoolOptions::new().max_connections(1).after_release(|connection, _| {
+            // SQLite ends a transaction by itself when the disk is full; sqlx then fails to end it and would nest the next
+            // one in what is not there. The ping waits for that attempt; such a connection is closed.
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        });
+        let most_pages = Arc::new(AtomicU32::new(0));
+        let limit = most_pages.clone();
+        let writer = writer.after_connect(move |connection, _| {
+            let pages = limit.load(Ordering::Relaxed);
+            Box::pin(async move { if pages == 0 { Ok(()) } else { limit_pages(connection, pages).await } })
+        });
+        let writer = writer.connect_with(writing).await?;
         migrate(&writer, home).await?;
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, most_pages })
     }
 
     /// Closes the connections; the write-ahead log is folded into the file.
@@ -73,9 +95,14 @@ impl Store {
     /// Lets the file grow to at most `pages` pages, as a full disk would.
     #[doc(hidden)]
     pub async fn limit_pages(&self, pages: u32) -> Result<()> {
-        sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"))).execute(&self.writer).await?;
-        Ok(())
+        self.most_pages.store(pages, Ordering::Relaxed);
+        Ok(limit_pages(&mut *self.writer.acquire().await?, pages).await?)
     }
+}
+
+async fn limit_pages(connection: &mut SqliteConnection, pages: u32) -> sqlx::Result<()> {
+    let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+    sqlx::query(limit).execute(connection).await.map(drop)
 }
 
 /// SQLite opens a file that it may not write without a word and fails at the first message: say it at the start.

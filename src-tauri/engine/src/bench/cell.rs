@@ -13,7 +13,7 @@ use super::{
 
 pub(super) const HELP: &str = "\
 tektra-engine cell --model FILE [--threads N] [--kv f16|q8|f32] [--batch 1] [--depth 0] [--prompt 512] [--decode 128]
-                   [--repetitions 5] [--warm-ups 1]
+                   [--repetitions 5] [--warm-ups 1] [--until-stdin-closes]
     speed of BATCH sequences side by side, each with DEPTH tokens in its cache before PROMPT more are read or DECODE more
     are generated; lines of JSON: \"loaded\", a \"repetition\" each, \"done\", or \"error\"";
 
@@ -24,6 +24,7 @@ pub(super) struct Cell {
     workload: Workload,
     repetitions: usize,
     warm_ups: usize,
+    until_stdin_closes: bool,
 }
 
 impl Cell {
@@ -39,7 +40,7 @@ impl Cell {
             "--repetitions",
             "--warm-ups",
         ];
-        let options = Options::read(arguments, &NAMES, &[])?;
+        let options = Options::read(arguments, &NAMES, &["--until-stdin-closes"])?;
         let workload = Workload {
             sequences: options.number("--batch", 1, 0..=MOST)?,
             depth: options.number("--depth", 0, 0..=MOST)?,
@@ -54,10 +55,14 @@ impl Cell {
             workload,
             repetitions: options.number("--repetitions", 5, 1..=MOST)?,
             warm_ups: options.number("--warm-ups", 1, 0..=MOST)?,
+            until_stdin_closes: options.has("--until-stdin-closes"),
         })
     }
 
     pub(super) fn measure(&self) -> Result<(), String> {
+        if self.until_stdin_closes {
+            std::thread::spawn(crate::end_with_the_core);
+        }
         let begun = Instant::now();
         let mut subject = load(&self.model, self.threads, self.kv)?;
         let load_ms = begun.elapsed().as_secs_f64() * 1e3;
