@@ -57,7 +57,7 @@ fn dependencies_point_one_way() {
         "src-tauri/cpu/Cargo.toml",
         &["tauri", "mistralrs", "candle", "sqlx", "tokio", "tektra-core", "tektra-protocol"],
     );
-    for alone in ["bench", "fetch", "gguf", "models", "quantize"] {
+    for alone in ["bench", "fetch", "gguf", "models", "profile", "quantize"] {
         check(
             &format!("src-tauri/{alone}/Cargo.toml"),
             &["tauri", "mistralrs", "candle", "sqlx", "tektra-core", "tektra-cpu", "tektra-protocol"],

@@ -1,6 +1,9 @@
 //! What the window keeps between commands.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
 
 use tauri::{AppHandle, Manager, async_runtime::JoinHandle, ipc::Channel};
 use tektra_core::{CoreEvent, EngineOptions, ErrorReport, Home, Tektra};
@@ -44,7 +47,17 @@ impl Shell {
         let carrying = tauri::async_runtime::spawn(async move {
             loop {
                 match events.recv().await {
-                    Ok(event) => drop(channel.send(event)),
+                    Ok(event) => {
+                        let answer = match &event {
+                            CoreEvent::AnswerDelta { message_id, .. } => Some(message_id.clone()),
+                            _ => None,
+                        };
+                        let begun = Instant::now();
+                        let _ = channel.send(event);
+                        if let Some(answer) = answer {
+                            core.profile_ipc(&answer, begun.elapsed());
+                        }
+                    }
                     // The page sees the gap by the offsets and reads the conversation anew.
                     Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "the window is too slow for the events"),
                     Err(RecvError::Closed) => return,

@@ -9,7 +9,8 @@ mod cell;
 use std::{collections::HashMap, io::Read, time::Duration};
 
 use tektra_protocol::{
-    Failure, FinishReason, GenerateRequest, Hello, Launch, Loaded, PROTOCOL_VERSION, Reply, Request, Usage, connect,
+    Failure, FinishReason, GenerateRequest, Hello, Launch, Loaded, PROTOCOL_VERSION, Reply, Request, Stages, Usage,
+    connect,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -77,6 +78,15 @@ async fn main() {
                 tokio::spawn(act(request, asked.clone(), cancelled, out.clone()));
             }
             Request::Cancel { id } => drop(cancels.remove(&id)),
+            // The longest is never done.
+            Request::Profile { seconds: 60, .. } => {}
+            Request::Profile { id, .. } => {
+                let _ = out.send(Reply::Profiled {
+                    id,
+                    stacks: Some("executor;a_script;speaks 3\nmain;waits 1\n".into()),
+                    error: None,
+                });
+            }
             Request::Ping { nonce } => drop(out.send(Reply::Pong { nonce })),
             Request::Shutdown => std::process::exit(0),
         }
@@ -102,6 +112,7 @@ async fn act(
             completion_tokens: tokens,
             prefill_ms: Some(10.0),
             decode_ms: 100.0,
+            stages: Stages { tokenize_ms: 1.0, wait_ms: Some(2.0), sample_ms: Some(3.0), detokenize_ms: None },
         },
     };
     if let Some(begun) = &request.continue_from {

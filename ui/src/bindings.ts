@@ -113,6 +113,14 @@ export const commands = {
 	loadtestCancel: () => typedError<null, ErrorReport>(__TAURI_INVOKE("loadtest_cancel")),
 	/**  How far the load test is, or what came of the last one since the window opened. */
 	loadtestState: () => typedError<LoadState, ErrorReport>(__TAURI_INVOKE("loadtest_state")),
+	/**  Of the last answers, at most 20, the latest first: where their time went. Kept in memory only. */
+	profileTraces: () => typedError<AnswerTrace[], ErrorReport>(__TAURI_INVOKE("profile_traces")),
+	/**  Samples the stacks of a process for so many seconds: a flame graph as SVG, or null when it was cancelled. */
+	profileRecord: (process: ProfiledProcess, seconds: number) => typedError<string | null, ErrorReport>(__TAURI_INVOKE("profile_record", { process, seconds })),
+	/**  Ends the recording. */
+	profileCancel: () => typedError<null, ErrorReport>(__TAURI_INVOKE("profile_cancel")),
+	/**  What the page spent on painting an answer, once its last frame is there. */
+	profileRender: (messageId: string, milliseconds: number | null, frames: number) => typedError<null, ErrorReport>(__TAURI_INVOKE("profile_render", { messageId, milliseconds, frames })),
 	/**  The settings. */
 	settingsGet: () => typedError<Settings, ErrorReport>(__TAURI_INVOKE("settings_get")),
 	/**  Changes the settings. */
@@ -120,6 +128,22 @@ export const commands = {
 };
 
 /* Types */
+/**  Where the time of one answer went. */
+export type AnswerTrace = {
+	/**  The answer. */
+	message_id: string,
+	/**  Its conversation. */
+	conversation_id: string,
+	/**  The conversation's title; empty when it is gone. */
+	title: string,
+	/**  When it was asked for, in milliseconds of Unix time. */
+	started_ms: number | null,
+	/**  From sending to the end. */
+	total_ms: number | null,
+	/**  In the order of their start; the first is the whole answer. */
+	spans: Span[],
+};
+
 /**  What came of a configuration. */
 export type BenchCell = {
 	/**  The configuration. */
@@ -1161,6 +1185,13 @@ export type ProfileSummary = {
 	applied: boolean,
 };
 
+/**  A process whose stacks can be sampled. */
+export type ProfiledProcess = 
+/**  The engine that was used last. */
+"engine" | 
+/**  This one. */
+"window";
+
 /**  What a precision loses. */
 export type Quality = {
 	/**  How much higher the perplexity is than that of the most precise form, in percent; absent where nothing is known. */
@@ -1275,12 +1306,51 @@ export type Settings = {
 	idle_unload_minutes: number,
 };
 
+/**  A stretch of an answer's time. One of depth n + 1 belongs to the one of depth n before it. */
+export type Span = {
+	/**  What happened. */
+	name: StageName,
+	/**  After the beginning of the answer. */
+	start_ms: number | null,
+	/**  How long. What happens a little at a time, with each token, is one span with the sum. */
+	duration_ms: number | null,
+	/**  0 for the answer. */
+	depth: number,
+	/**  More about it in a few words. */
+	detail: string | null,
+};
+
 /**  Who wrote a message. */
 export type Speaker = 
 /**  The person. */
 "user" | 
 /**  The model. */
 "assistant";
+
+/**  Stages of an answer. */
+export type StageName = 
+/**  All of it. */
+"answer" | 
+/**  Waiting for other answers. */
+"queue" | 
+/**  Starting the engine and loading the model. */
+"load" | 
+/**  From text to tokens. */
+"tokenize" | 
+/**  Computing the prompt. */
+"prefill" | 
+/**  Generating tokens. */
+"decode" | 
+/**  From tokens to text. */
+"detokenize" | 
+/**  Choosing tokens. */
+"sample" | 
+/**  Writing to the disk. */
+"store" | 
+/**  Handing pieces to the page. */
+"ipc" | 
+/**  Painting them. */
+"render";
 
 /**  An answer that has begun. */
 export type Started = {

@@ -15,6 +15,7 @@ pub mod log;
 mod metrics;
 mod models;
 mod presence;
+mod profile;
 mod settings;
 mod shelf;
 mod store;
@@ -44,6 +45,7 @@ pub use models::{
     to_safetensors,
 };
 pub use presence::claim_window;
+pub use profile::{AnswerTrace, ProfiledProcess, Span, StageName};
 pub use settings::{Overrides, Settings, Theme};
 pub use store::{Conversation, ConversationSummary, Message, MessageStatus, Speaker, Store};
 pub use tektra_bench::{
@@ -74,6 +76,7 @@ struct Parts {
     workshop: Workshop,
     bench: bench::Bench,
     loadtest: loadtest::Running,
+    profile: profile::Profile,
     presence: presence::Presence,
     live: chat::Live,
     events: broadcast::Sender<CoreEvent>,
@@ -112,6 +115,7 @@ impl Tektra {
             workshop,
             bench: bench::Bench::default(),
             loadtest: loadtest::Running::default(),
+            profile: profile::Profile::default(),
             engine: Engine::new(options, home.clone()),
             overrides,
             home,

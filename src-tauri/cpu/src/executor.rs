@@ -85,6 +85,12 @@ pub struct Ended {
     pub first_token: Option<Duration>,
     /// From the first token to the last.
     pub decode: Duration,
+    /// From [`Executor::submit`] until it was its turn.
+    pub waited: Duration,
+    /// Choosing tokens.
+    pub sample: Duration,
+    /// From tokens to text.
+    pub detokenize: Duration,
 }
 
 /// Why an answer ended.
@@ -207,6 +213,9 @@ struct Active {
     random: fastrand::Rng,
     text: TextStream,
     submitted: Instant,
+    begun: Instant,
+    sample: Duration,
+    detokenize: Duration,
     cached_tokens: usize,
     completion_tokens: usize,
     first_token: Option<Instant>,
@@ -259,6 +268,9 @@ impl Work {
             random: job.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
             text: TextStream::default(),
             submitted,
+            begun: Instant::now(),
+            sample: Duration::ZERO,
+            detokenize: Duration::ZERO,
             completion_tokens: 0,
             first_token: None,
             last_token: None,
@@ -296,7 +308,9 @@ impl Work {
         let logits = self.forward.step(&mut runs);
         for (index, logits) in choosing.into_iter().zip(logits.chunks_exact_mut(vocabulary)) {
             let active = &mut self.active[index];
+            let choosing = Instant::now();
             let token = active.job.sampling.choose(logits, &mut active.random);
+            active.sample += choosing.elapsed();
             active.accept(token, &self.tokenizer);
         }
         let active = self.active.iter().map(|active| &active.cache);
@@ -321,6 +335,9 @@ impl Work {
                 completion_tokens: active.completion_tokens as u32,
                 first_token: active.first_token.map(|first| first - active.submitted),
                 decode: active.first_token.zip(active.last_token).map_or(Duration::ZERO, |(first, last)| last - first),
+                waited: active.begun - active.submitted,
+                sample: active.sample,
+                detokenize: active.detokenize,
             };
             (active.job.listener)(Piece::Ended(ended));
             if !active.cache.tokens.is_empty() {
@@ -343,6 +360,7 @@ impl Active {
             return;
         }
         let text = self.text.push(tokenizer.bytes(token));
+        self.detokenize += now.elapsed();
         if !text.is_empty() {
             self.say(text);
         }

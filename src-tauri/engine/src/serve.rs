@@ -53,6 +53,20 @@ pub(crate) async fn serve(launch: Launch) -> Result<(), FrameError> {
                 });
             }
             Request::Cancel { id } => drop(lock(&cancels).remove(&id)),
+            Request::Profile { id, seconds } => {
+                let (cancel, mut cancelled) = oneshot::channel();
+                lock(&cancels).insert(id, cancel);
+                let (out, cancels) = (out.clone(), cancels.clone());
+                tokio::task::spawn_blocking(move || {
+                    let stopped = || cancelled.try_recv() != Err(oneshot::error::TryRecvError::Empty);
+                    let (stacks, error) = match tektra_profile::record(seconds, stopped) {
+                        Ok(stacks) => (stacks, None),
+                        Err(error) => (None, Some(error.to_string())),
+                    };
+                    lock(&cancels).remove(&id);
+                    let _ = out.send(Reply::Profiled { id, stacks, error });
+                });
+            }
             Request::Ping { nonce } => drop(out.send(Reply::Pong { nonce })),
             Request::Shutdown => break,
         }

@@ -5,12 +5,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use mistralrs::Model;
 use tektra_cpu::{Executor, Job, Outcome, Piece, Sampling};
-use tektra_protocol::{Failure, FinishReason, GenerateRequest, Reply, Usage};
+use tektra_protocol::{Failure, FinishReason, GenerateRequest, Reply, Stages, Usage};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::mistral_rs;
@@ -106,8 +106,18 @@ async fn stream(
         prompt_tokens,
         cached_tokens: ended.cached_tokens,
         completion_tokens: ended.completion_tokens,
-        prefill_ms: ended.first_token.map(|first| (tokenized + first).as_secs_f64() * 1e3),
-        decode_ms: ended.decode.as_secs_f64() * 1e3,
+        prefill_ms: ended.first_token.map(|first| ms(tokenized + first)),
+        decode_ms: ms(ended.decode),
+        stages: Stages {
+            tokenize_ms: ms(tokenized),
+            wait_ms: Some(ms(ended.waited)),
+            sample_ms: Some(ms(ended.sample)),
+            detokenize_ms: Some(ms(ended.detokenize)),
+        },
     };
     Ok((reason, usage))
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }

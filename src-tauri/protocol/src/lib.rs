@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use frame::{FrameError, Frames, Listener, MAX_FRAME_BYTES, Reader, Writer, connect, listen, split};
 
 /// The protocol's version. Raised by every change that an older peer would not understand.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// The one line of JSON that the core writes to the engine's standard input.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,6 +55,13 @@ pub enum Request {
     Ping {
         /// Returned unchanged.
         nonce: u64,
+    },
+    /// Sample the stacks of the process; answered by one [`Reply::Profiled`], and ended early by [`Request::Cancel`].
+    Profile {
+        /// Chosen by the core like an answer's.
+        id: u64,
+        /// For how long.
+        seconds: u32,
     },
     /// End the process.
     Shutdown,
@@ -202,6 +209,16 @@ pub enum Reply {
         /// What kind of failure.
         failure: Failure,
     },
+    /// Answer to [`Request::Profile`].
+    Profiled {
+        /// The request's id.
+        id: u64,
+        /// A line a stack: functions from the outermost on with semicolons between, then the samples; absent when it was
+        /// cancelled.
+        stacks: Option<String>,
+        /// Why there is none.
+        error: Option<String>,
+    },
     /// Answer to [`Request::Ping`].
     Pong {
         /// The request's nonce.
@@ -247,6 +264,21 @@ pub struct Usage {
     pub prefill_ms: Option<f64>,
     /// From the first sampled token to the last, in milliseconds.
     pub decode_ms: f64,
+    /// Where that time went, as far as the executor tells.
+    pub stages: Stages,
+}
+
+/// Parts of the time of one answer inside the engine, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stages {
+    /// From text to tokens.
+    pub tokenize_ms: f64,
+    /// Waiting until its computation began.
+    pub wait_ms: Option<f64>,
+    /// Choosing tokens, in sum.
+    pub sample_ms: Option<f64>,
+    /// From tokens to text, in sum.
+    pub detokenize_ms: Option<f64>,
 }
 
 /// A failure of one answer.

@@ -5,6 +5,7 @@ mod chat;
 mod conversations;
 mod engine;
 mod models;
+mod profile;
 mod settings;
 mod startup;
 
@@ -68,6 +69,10 @@ pub(crate) fn all() -> tauri_specta::Builder<tauri::Wry> {
         bench::loadtest_start,
         bench::loadtest_cancel,
         bench::loadtest_state,
+        profile::profile_traces,
+        profile::profile_record,
+        profile::profile_cancel,
+        profile::profile_render,
         settings::settings_get,
         settings::settings_set,
     ])

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use tektra_protocol::{Role, Turn};
+use tektra_protocol::{Role, Turn, Usage};
 use tokio::sync::{mpsc, watch};
 use tracing::Instrument;
 
 use crate::{
     ErrorCode, Result, Tektra,
-    engine::{Answer, Ask, Piece},
-    event::{CoreEvent, FinishReason},
+    engine::{Ask, Piece},
+    event::{CoreEvent, FinishReason, Receipt},
     store::{Message, MessageStatus, Outcome, Speaker},
 };
 
@@ -23,6 +23,7 @@ impl Tektra {
     pub(super) async fn write(self, message: Message, stop: watch::Receiver<bool>) {
         let span = tracing::info_span!("answer", id = message.id);
         async {
+            self.profile().begin(&message.id, &message.conversation_id);
             let (pieces, mut arriving) = mpsc::unbounded_channel::<Piece>();
             let (done, saving) = watch::channel(false);
             let saver = tokio::spawn(self.clone().save(message.id.clone(), saving));
@@ -46,7 +47,7 @@ impl Tektra {
         message: &Message,
         pieces: mpsc::UnboundedSender<Piece>,
         stop: watch::Receiver<bool>,
-    ) -> Answer {
+    ) -> Result<(Receipt, Option<Usage>)> {
         let settings = self.effective_settings().await?;
         let model = self.model(&settings).await?;
         let mut turns = Vec::new();
@@ -61,7 +62,7 @@ impl Tektra {
         }
         let continue_from = Some(message.text.clone()).filter(|text| !text.is_empty());
         let ask = Ask { turns, continue_from, max_tokens: settings.max_tokens, temperature: settings.temperature };
-        self.engine().answer(&model, ask, pieces, stop).await
+        self.engine().answer_and_usage(&model, ask, pieces, stop).await
     }
 
     fn show(&self, message: &Message, piece: Piece) {
@@ -92,15 +93,17 @@ impl Tektra {
             let result = self.store().save_text(&id, &text).await;
             if result.is_ok() {
                 crate::metrics::stored(begun.elapsed());
+                self.profile().saved(&id, begun.elapsed());
                 saved = text.len();
             }
             self.note_store(&result);
         }
     }
 
-    async fn finish(&self, mut message: Message, answer: Answer) {
+    async fn finish(&self, mut message: Message, answer: Result<(Receipt, Option<Usage>)>) {
         let text = self.live().lock().get(&message.id).map(|writing| writing.text.clone()).unwrap_or_default();
-        let (status, error, receipt) = match answer {
+        let cost = answer.as_ref().ok().and_then(|(receipt, usage)| Some((receipt.clone(), (*usage)?)));
+        let (status, error, receipt) = match answer.map(|(receipt, _)| receipt) {
             Ok(receipt) if receipt.finish_reason == FinishReason::Cancelled => {
                 (MessageStatus::Stopped, None, Some(receipt))
             }
@@ -113,7 +116,9 @@ impl Tektra {
         };
         tracing::info!(?status, code = ?error.as_ref().map(|error| error.code), "answer ended");
         let outcome = Outcome { text, status, error, receipt };
+        let begun = Instant::now();
         let mut result = self.store().finish(&message.id, &outcome).await;
+        self.profile().end(&message.id, cost, begun.elapsed());
         self.note_store(&result);
 
         message.text = outcome.text.clone();

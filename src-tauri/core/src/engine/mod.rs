@@ -1,6 +1,7 @@
 //! The engine's supervisor: one process for each loaded model, started on first use, started again after a crash, ended for certain.
 
 mod process;
+mod profile;
 mod room;
 mod turn;
 
@@ -121,7 +122,7 @@ impl Engine {
 
     /// Process id of the engine that was used last.
     pub async fn pid(&self) -> Option<u32> {
-        self.0.processes.lock().await.last().filter(|process| process.how_ended().is_none()).map(|process| process.pid)
+        self.latest().await.map(|process| process.pid)
     }
 
     /// Starts the engine and loads `model`, unless that is done. Several callers cause one load.
@@ -178,10 +179,26 @@ impl Engine {
         pieces: mpsc::UnboundedSender<Piece>,
         stop: watch::Receiver<bool>,
     ) -> Answer {
-        let begun = Instant::now();
-        let answer = self.produce(begun, model, ask, pieces, stop).await;
+        self.answer_and_usage(model, ask, pieces, stop).await.map(|(receipt, _)| receipt)
+    }
+
+    /// The same, with what the engine says of the time that it took; nothing of an answer that ended before it began.
+    pub(crate) async fn answer_and_usage(
+        &self,
+        model: &Model,
+        ask: Ask,
+        pieces: mpsc::UnboundedSender<Piece>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<(Receipt, Option<Usage>)> {
+        let (begun, mut usage) = (Instant::now(), None);
+        let answer = self.produce(begun, model, ask, pieces, stop, &mut usage).await;
         metrics::answered(&answer, begun.elapsed());
-        answer
+        answer.map(|receipt| (receipt, usage))
+    }
+
+    /// The process that was used last.
+    async fn latest(&self) -> Option<Arc<Process>> {
+        self.0.processes.lock().await.last().filter(|process| process.how_ended().is_none()).cloned()
     }
 
     async fn produce(
@@ -191,6 +208,7 @@ impl Engine {
         ask: Ask,
         pieces: mpsc::UnboundedSender<Piece>,
         mut stop: watch::Receiver<bool>,
+        cost: &mut Option<Usage>,
     ) -> Answer {
         let mut receipt = Receipt {
             queue_ms: 0.0,
@@ -286,6 +304,7 @@ impl Engine {
                     tektra_protocol::FinishReason::Cancelled => FinishReason::Cancelled,
                 };
                 receipt.account(&usage);
+                *cost = Some(usage);
                 Ok(receipt)
             }
             Some(Reply::Failed { failure: Failure::ContextOverflow { prompt_tokens, context_length }, .. }) => {

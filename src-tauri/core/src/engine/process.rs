@@ -301,7 +301,7 @@ async fn route(mut replies: Reader<Reply>, routes: Routes, pongs: watch::Sender<
     while let Some(Ok(reply)) = replies.next().await {
         let (id, last) = match &reply {
             Reply::Delta { id, .. } => (*id, false),
-            Reply::Finished { id, .. } | Reply::Failed { id, .. } => (*id, true),
+            Reply::Finished { id, .. } | Reply::Failed { id, .. } | Reply::Profiled { id, .. } => (*id, true),
             _ => {
                 pongs.send_replace(Instant::now());
                 continue;

@@ -1,6 +1,9 @@
 //! `tektra-engine bench`: what the CPU executor does, measured for scripts. One line of JSON a repetition.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use serde_json::json;
 use tektra_cpu::{KvType, read_gigabytes_per_second};
@@ -13,7 +16,7 @@ use super::{
 
 pub(super) const HELP: &str = "\
 tektra-engine bench --model FILE [--threads N] [--prefill 512] [--decode 128] [--sequences 1] [--repetitions 5] [--kv f16]
-    speed, one line of JSON a repetition
+    speed, one line of JSON a repetition; with --profiled every other one while stacks are sampled, to see what that costs
 tektra-engine bench --model FILE --perplexity TEXT [--threads N] [--window 512] [--kv f16]
     perplexity of the model on a text; - for standard input
 tektra-engine bench --bandwidth [--threads N]
@@ -30,6 +33,7 @@ pub(super) struct Bench {
     decode: usize,
     sequences: usize,
     repetitions: usize,
+    profiled: bool,
 }
 
 impl Bench {
@@ -45,7 +49,7 @@ impl Bench {
             "--sequences",
             "--repetitions",
         ];
-        let options = Options::read(arguments, &NAMES, &["--bandwidth"])?;
+        let options = Options::read(arguments, &NAMES, &["--bandwidth", "--profiled"])?;
         let number = |name, default| options.number(name, default, 1..=MOST);
         Ok(Self {
             model: if options.has("--bandwidth") { None } else { Some(options.needed_path("--model")?) },
@@ -57,6 +61,7 @@ impl Bench {
             decode: number("--decode", 128)?,
             sequences: number("--sequences", 1)?,
             repetitions: number("--repetitions", 5)?,
+            profiled: options.has("--profiled"),
         })
     }
 
@@ -75,8 +80,20 @@ impl Bench {
             say(&json!({ "perplexity": perplexity, "tokens": tokens.len(), "simd": subject.simd() }));
             return Ok(());
         }
-        for _ in 0..self.repetitions {
-            let speed = subject.speed(self.prefill, self.decode, self.sequences);
+        for index in 0..self.repetitions {
+            let profiled = self.profiled && index % 2 == 1;
+            let measured = AtomicBool::new(false);
+            let speed = std::thread::scope(|scope| {
+                let sample = || tektra_profile::record(u32::MAX, || measured.load(Ordering::Relaxed));
+                let sampling = profiled.then(|| scope.spawn(sample));
+                let speed = subject.speed(self.prefill, self.decode, self.sequences);
+                measured.store(true, Ordering::Relaxed);
+                match sampling.map(|sampling| sampling.join()) {
+                    None | Some(Ok(Ok(_))) => Ok(speed),
+                    Some(Ok(Err(error))) => Err(error.to_string()),
+                    Some(Err(_)) => Err("the stacks could not be sampled".to_owned()),
+                }
+            })?;
             say(&json!({
                 "file": model,
                 "threads": threads,
@@ -87,6 +104,7 @@ impl Bench {
                 "decode_tokens_per_second": speed.decode_tokens_per_second,
                 "resident_mib": resident_mib(),
                 "simd": subject.simd(),
+                "profiled": profiled,
             }));
         }
         Ok(())

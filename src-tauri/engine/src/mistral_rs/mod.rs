@@ -12,7 +12,7 @@ use mistralrs::{
     Constraint, Model, NormalRequest, Request, RequestLike, RequestMessage, Response, SamplingParams, Tensor,
     TextMessageRole, TextMessages,
 };
-use tektra_protocol::{Failure, FinishReason, GenerateRequest, Reply, Role, Turn, Usage};
+use tektra_protocol::{Failure, FinishReason, GenerateRequest, Reply, Role, Stages, Turn, Usage};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use load::load;
@@ -28,6 +28,7 @@ pub(crate) async fn stream(
     let begun = Instant::now();
     let prompt = tokenize(model, &request).await?;
     let prompt_tokens = prompt.len() as u32;
+    let tokenize_ms = begun.elapsed().as_secs_f64() * 1e3;
     let room = context_length.saturating_sub(prompt_tokens);
     if room == 0 {
         return Err(Failure::ContextOverflow { prompt_tokens, context_length });
@@ -112,6 +113,7 @@ pub(crate) async fn stream(
         completion_tokens: ticks.tokens,
         prefill_ms: ticks.first.map(|first| (first - begun).as_secs_f64() * 1e3),
         decode_ms: ticks.first.zip(ticks.last).map_or(0.0, |(first, last)| (last - first).as_secs_f64() * 1e3),
+        stages: Stages { tokenize_ms, ..Stages::default() },
     };
     Ok((reason, usage))
 }
