@@ -300,6 +300,11 @@ fn the_terminal_measures_lists_shows_and_compares() {
     let run: Value = serde_json::from_str(&stdout(&first)).unwrap();
     assert_eq!(run["cells"].as_array().map(Vec::len), Some(2));
     assert_eq!(run["cells"][1]["outcome"]["kind"], "measured");
+    let own = run["cells"][0]["key"]["quantization"].as_str().unwrap();
+    let plain = bench(&folder, &["--quant", own, "--threads", "1", "--batch", "1"]).output().unwrap();
+    assert!(plain.status.success() && stdout(&plain).contains("small"), "{}", stderr(&plain));
+    let absent = bench(&folder, &["--quant", "int8"]).output().unwrap();
+    assert!(absent.status.code() == Some(2) && stderr(&absent).contains("no int8 of"), "{}", stderr(&absent));
     let file = folder.0.path().join("llama.json");
     let out = file.display().to_string();
     let second =
@@ -310,17 +315,17 @@ fn the_terminal_measures_lists_shows_and_compares() {
 
     let all = runs(&folder);
     let id = |at: usize| all[at]["id"].as_str().unwrap().to_owned();
-    assert_eq!((all.len(), &all[1]["id"]), (2, &run["summary"]["id"]), "the latest first");
-    let shown = bench(&folder, &["show", &id(1), "--csv"]).output().unwrap();
+    assert_eq!((all.len(), &all[2]["id"]), (3, &run["summary"]["id"]), "the latest first");
+    let shown = bench(&folder, &["show", &id(2), "--csv"]).output().unwrap();
     assert!(stdout(&shown).lines().filter(|line| line.contains("decode_tokens_per_second")).count() == 2);
-    let compared = bench(&folder, &["compare", &id(1), &id(0), "--json"]).output().unwrap();
+    let compared = bench(&folder, &["compare", &id(2), &id(0), "--json"]).output().unwrap();
     let compared: Value = serde_json::from_str(&stdout(&compared)).unwrap();
     assert_eq!(compared["other_machine"], false);
     let rows = compared["rows"].as_array().unwrap();
     assert!(rows.iter().any(|row| row["verdict"] == "only_a" && row["key"]["batch"] == 2));
     let both = rows.iter().find(|row| row["metric"] == "decode_tokens_per_second" && row["key"]["batch"] == 1).unwrap();
     assert_eq!(both["verdict"], "no_difference", "three samples are too few: {both}");
-    let words = bench(&folder, &["compare", &id(1), &id(0)]).output().unwrap();
+    let words = bench(&folder, &["compare", &id(2), &id(0)]).output().unwrap();
     assert!(stdout(&words).contains("no certain difference"), "{}", stdout(&words));
 }
 

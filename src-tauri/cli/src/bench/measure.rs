@@ -5,12 +5,14 @@ use std::fs::OpenOptions;
 use tektra_core::{BenchProgress, CoreEvent, Error, Home, RunState, Tektra};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use super::{Format, Measure, look, open};
+use super::{Format, Measure, look, open, precisions::named};
 use crate::outcome::Outcome;
 
 pub(super) async fn measure(home: Home, wanted: &Measure) -> Result<Outcome, Error> {
     let tektra = open(home).await?;
-    let plan = tektra.bench_plan(wanted.request()).await?;
+    let models = named(&tektra, &wanted.models, &wanted.quantizations).await?;
+    let request = wanted.request(models);
+    let plan = tektra.bench_plan(request.clone()).await?;
     check_file(&wanted.format)?;
     let plural = if plan.cells.len() == 1 { "" } else { "s" };
     eprintln!("{} configuration{plural}, about {}.", plan.cells.len(), time(plan.seconds));
@@ -18,7 +20,7 @@ pub(super) async fn measure(home: Home, wanted: &Measure) -> Result<Outcome, Err
         eprintln!("{note}");
     }
     let events = tektra.events();
-    tektra.bench_start(wanted.request()).await?;
+    tektra.bench_start(request).await?;
     follow(&tektra, events, &wanted.format).await
 }
 

@@ -2,6 +2,7 @@
 
 mod look;
 mod measure;
+mod precisions;
 
 use std::path::PathBuf;
 
@@ -63,6 +64,9 @@ struct Measure {
     /// A model's name from `models list`, or the path of a GGUF file; the one in use when absent
     #[arg(long = "model", value_name = "NAME|PATH")]
     models: Vec<String>,
+    /// Precisions of the model that are on this machine: int4, int8, fp16, fp32 or a type such as Q4_K
+    #[arg(long = "quant", value_name = "TYPE,TYPE", value_delimiter = ',')]
+    quantizations: Vec<String>,
     /// Answers side by side
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
     batch: Vec<u32>,
@@ -117,10 +121,10 @@ impl Format {
 }
 
 impl Measure {
-    fn request(&self) -> BenchRequest {
+    fn request(&self, models: Vec<String>) -> BenchRequest {
         BenchRequest {
             preset: self.preset,
-            models: self.models.clone(),
+            models,
             batches: self.batch.clone(),
             threads: self.threads.clone(),
             depths: self.depth.clone(),
