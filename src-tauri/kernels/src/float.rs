@@ -15,34 +15,47 @@ at_every_level! {
 #[derive(Clone, Copy)]
 pub(crate) struct Out(pub(crate) *mut f32);
 
+/// Activations that are met by all rows of weights before the next ones are: they stay in the second-level cache.
+const BLOCK_BYTES: usize = 192 << 10;
+
 #[inline(always)]
 unsafe fn rows<S: Simd>(matrix: &Packed, first: usize, end: usize, activations: &Activations, out: Out) {
     unsafe {
-        match S::FLOAT_ROWS {
-            8 => tiles::<S, 8>(matrix, first, end, activations, out),
-            4 => tiles::<S, 4>(matrix, first, end, activations, out),
-            _ => tiles::<S, 2>(matrix, first, end, activations, out),
+        let block = (BLOCK_BYTES / (4 * matrix.columns.max(1))).max(TOGETHER) / TOGETHER * TOGETHER;
+        for at in (0..activations.rows).step_by(block) {
+            let rows = block.min(activations.rows - at);
+            match (S::FLOAT_ROWS, rows < TOGETHER) {
+                (8, _) => tiles::<S, 8>(matrix, first, end, activations, at, rows, out),
+                (4, true) => tiles::<S, 4>(matrix, first, end, activations, at, rows, out),
+                // More sums than that would not stay in registers.
+                _ => tiles::<S, 2>(matrix, first, end, activations, at, rows, out),
+            }
         }
     }
 }
 
-/// `R` rows of weights at a time, and three of activations: as many as the registers hold.
+/// Rows of activations that share what is in registers.
+const TOGETHER: usize = 3;
+
+/// `R` rows of weights at a time, and three of activations, of the `rows` from `at` on.
 #[inline(always)]
 unsafe fn tiles<S: Simd, const R: usize>(
     matrix: &Packed,
     first: usize,
     end: usize,
     activations: &Activations,
+    at: usize,
+    rows: usize,
     out: Out,
 ) {
     unsafe {
         for row in (first..end).step_by(R) {
-            let mut at = 0;
-            while at + 3 <= activations.rows {
-                tile::<S, R, 3>(matrix, row, end, activations, at, out);
-                at += 3;
+            let (mut at, end_of_block) = (at, at + rows);
+            while at + TOGETHER <= end_of_block {
+                tile::<S, R, TOGETHER>(matrix, row, end, activations, at, out);
+                at += TOGETHER;
             }
-            while at < activations.rows {
+            while at < end_of_block {
                 tile::<S, R, 1>(matrix, row, end, activations, at, out);
                 at += 1;
             }

@@ -21,14 +21,12 @@ pub(super) unsafe trait Blocks {
     const ZERO: i32;
     /// Whether there are offsets.
     const AFFINE: bool = false;
-    /// Whether two products of a code and an activation may not fit 16 bits.
-    const WIDE: bool = false;
-    /// Whether the products of 16 codes fit 16 bits.
-    const NARROW: bool = false;
+    /// The largest code: it says how many products with activations fit 16 bits.
+    const MOST: i32;
     /// Groups whose codes share words: these are taken apart together, so that every word is read once and in order.
     const TOGETHER: usize = 1;
     /// Of each of these, how many bits higher than at the lowest the codes are where they stay in place. Only for
-    /// formats that are [`Blocks::NARROW`].
+    /// formats of which the products of 16 codes fit 16 bits.
     const LIFTS: [i32; 4] = [0; 4];
 
     /// The scales of group `GROUP`.
@@ -148,6 +146,7 @@ unsafe impl Blocks for Q4_0 {
     const GROUPS: usize = 1;
     const BYTES: usize = 18;
     const HALVES: bool = false;
+    const MOST: i32 = 15;
     const ZERO: i32 = 8;
 
     #[inline(always)]
@@ -167,6 +166,7 @@ unsafe impl Blocks for Q4_1 {
     const GROUPS: usize = 1;
     const BYTES: usize = 20;
     const HALVES: bool = false;
+    const MOST: i32 = 15;
     const ZERO: i32 = 0;
     const AFFINE: bool = true;
 
@@ -187,6 +187,7 @@ unsafe impl Blocks for Q5_0 {
     const GROUPS: usize = 1;
     const BYTES: usize = 22;
     const HALVES: bool = false;
+    const MOST: i32 = 31;
     const ZERO: i32 = 16;
 
     #[inline(always)]
@@ -209,6 +210,7 @@ unsafe impl Blocks for Q5_1 {
     const GROUPS: usize = 1;
     const BYTES: usize = 24;
     const HALVES: bool = false;
+    const MOST: i32 = 31;
     const ZERO: i32 = 0;
     const AFFINE: bool = true;
 
@@ -232,8 +234,8 @@ unsafe impl Blocks for Q8_0 {
     const GROUPS: usize = 1;
     const BYTES: usize = 34;
     const HALVES: bool = false;
+    const MOST: i32 = 255;
     const ZERO: i32 = 128;
-    const WIDE: bool = true;
 
     #[inline(always)]
     unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {

@@ -12,8 +12,8 @@ unsafe impl Blocks for Q2K {
     const TOGETHER: usize = 4;
     const LIFTS: [i32; 4] = [0, 2, 4, 6];
     const BYTES: usize = 84;
-    const NARROW: bool = true;
     const HALVES: bool = true;
+    const MOST: i32 = 3;
     const ZERO: i32 = 0;
     const AFFINE: bool = true;
 
@@ -46,8 +46,8 @@ unsafe impl Blocks for Q3K {
     // A third bit has no room above the highest pair of bits.
     const LIFTS: [i32; 4] = [0, 2, 4, 4];
     const BYTES: usize = 110;
-    const NARROW: bool = true;
     const HALVES: bool = true;
+    const MOST: i32 = 7;
     const ZERO: i32 = 4;
 
     #[inline(always)]
@@ -109,6 +109,7 @@ unsafe impl Blocks for Q4K {
     const GROUPS: usize = 8;
     const BYTES: usize = 144;
     const HALVES: bool = false;
+    const MOST: i32 = 15;
     const ZERO: i32 = 0;
     const AFFINE: bool = true;
 
@@ -130,6 +131,7 @@ unsafe impl Blocks for Q5K {
     const GROUPS: usize = 8;
     const BYTES: usize = 176;
     const HALVES: bool = false;
+    const MOST: i32 = 31;
     const ZERO: i32 = 0;
     const AFFINE: bool = true;
 
@@ -156,6 +158,7 @@ unsafe impl Blocks for Q6K {
     const TOGETHER: usize = 4;
     const BYTES: usize = 210;
     const HALVES: bool = true;
+    const MOST: i32 = 63;
     const ZERO: i32 = 32;
 
     #[inline(always)]

@@ -25,8 +25,21 @@ const TOGETHER: usize = 6;
 unsafe trait Dot {
     /// Whether codes may be anything that fits 8 bits, so that they can stay higher than at the lowest bits.
     const IN_PLACE: bool;
-    /// `wide`: the codes may exceed 128.
-    unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i, wide: bool) -> __m256i;
+    /// Whether codes beyond 128 are multiplied as the signed numbers that they stand for, 128 less.
+    const SIGNED: bool = false;
+    unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i;
+
+    /// The products of a group's halves; of formats with one scale for both, the first may hold all.
+    #[inline(always)]
+    unsafe fn group<B: Blocks>(codes: &[__m256i; 8], activations: [__m256i; 8]) -> [__m256i; 2] {
+        unsafe {
+            let mut sums = [_mm256_setzero_si256(); 2];
+            for i in 0..8 {
+                sums[i / 4] = Self::dot(sums[i / 4], codes[i], activations[i]);
+            }
+            sums
+        }
+    }
 }
 
 struct Vnni512;
@@ -35,7 +48,7 @@ unsafe impl Dot for Vnni512 {
     const IN_PLACE: bool = true;
 
     #[inline(always)]
-    unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i, _: bool) -> __m256i {
+    unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
         unsafe { _mm256_dpbusd_epi32(sum, codes, activations) }
     }
 }
@@ -46,32 +59,63 @@ unsafe impl Dot for VnniAvx {
     const IN_PLACE: bool = true;
 
     #[inline(always)]
-    unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i, _: bool) -> __m256i {
+    unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
         unsafe { _mm256_dpbusd_avx_epi32(sum, codes, activations) }
     }
 }
 
 struct Multiply;
+
+impl Multiply {
+    /// Pairs of products, in 16 bits, of as many vectors as fit, then in 32.
+    #[inline(always)]
+    unsafe fn sum<B: Blocks, const N: usize>(codes: [__m256i; N], activations: [__m256i; N]) -> __m256i {
+        unsafe {
+            let one = _mm256_set1_epi16(1);
+            let (mut narrow, mut wide) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+            let fit = (i16::MAX as i32 / (2 * 127 * B::MOST)).max(1) as usize;
+            for i in 0..N {
+                let pairs = if B::MOST > 128 {
+                    let signed = _mm256_xor_si256(codes[i], _mm256_set1_epi8(-128));
+                    _mm256_maddubs_epi16(_mm256_abs_epi8(signed), _mm256_sign_epi8(activations[i], signed))
+                } else {
+                    _mm256_maddubs_epi16(codes[i], activations[i])
+                };
+                narrow = if i % fit == 0 { pairs } else { _mm256_add_epi16(narrow, pairs) };
+                if (i + 1) % fit == 0 || i + 1 == N {
+                    wide = _mm256_add_epi32(wide, _mm256_madd_epi16(narrow, one));
+                }
+            }
+            wide
+        }
+    }
+}
+
 // SAFETY: instructions of AVX2.
 unsafe impl Dot for Multiply {
     const IN_PLACE: bool = false;
+    const SIGNED: bool = true;
 
     #[inline(always)]
-    unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i, wide: bool) -> __m256i {
+    unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
         unsafe {
-            let products = if wide {
-                // Two such products overflow the 16 bits of `maddubs`.
-                let zero = _mm256_setzero_si256();
-                let signs = _mm256_cmpgt_epi8(zero, activations);
-                let low =
-                    _mm256_madd_epi16(_mm256_unpacklo_epi8(codes, zero), _mm256_unpacklo_epi8(activations, signs));
-                let high =
-                    _mm256_madd_epi16(_mm256_unpackhi_epi8(codes, zero), _mm256_unpackhi_epi8(activations, signs));
-                _mm256_hadd_epi32(low, high)
-            } else {
-                _mm256_madd_epi16(_mm256_maddubs_epi16(codes, activations), _mm256_set1_epi16(1))
+            let pairs = _mm256_maddubs_epi16(codes, activations);
+            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn group<B: Blocks>(codes: &[__m256i; 8], activations: [__m256i; 8]) -> [__m256i; 2] {
+        unsafe {
+            if !B::HALVES {
+                return [Self::sum::<B, 8>(*codes, activations), _mm256_setzero_si256()];
+            }
+            let half = |first: usize| {
+                let of = |all: &[__m256i; 8]| [all[first], all[first + 1], all[first + 2], all[first + 3]];
+                (of(codes), of(&activations))
             };
-            _mm256_add_epi32(sum, products)
+            let ((one, with_one), (two, with_two)) = (half(0), half(4));
+            [Self::sum::<B, 4>(one, with_one), Self::sum::<B, 4>(two, with_two)]
         }
     }
 }
@@ -79,7 +123,7 @@ unsafe impl Dot for Multiply {
 /// Adds one group's share to the sums of eight rows, of which `one` and `two` are the products of the group's halves,
 /// times two to the power of `lift`. The only place that fixes the order of the additions.
 #[inline(always)]
-unsafe fn accumulate<B: Blocks>(
+unsafe fn accumulate<D: Dot, B: Blocks>(
     sum: __m256,
     [one, two]: [__m256i; 2],
     lift: i32,
@@ -90,9 +134,10 @@ unsafe fn accumulate<B: Blocks>(
     unsafe {
         let activation_scale = _mm256_set1_ps(*from.scales.add(group));
         let scale = _mm256_mul_ps(scales.units[0], activation_scale);
+        let zero = if D::SIGNED && B::MOST > 128 { B::ZERO - 128 } else { B::ZERO };
         if B::HALVES {
             let in_halves = _mm256_set1_epi32(from.half_sums.add(2 * group).cast::<i32>().read_unaligned());
-            let mut whole = if B::NARROW {
+            let mut whole = if 16 * 127 * B::MOST <= i16::MAX as i32 {
                 let two = _mm256_sll_epi32(two, _mm_cvtsi32_si128(16 - lift));
                 let one = _mm256_srl_epi32(one, _mm_cvtsi32_si128(lift));
                 let pairs = _mm256_blend_epi16::<0b1010_1010>(one, two);
@@ -102,9 +147,9 @@ unsafe fn accumulate<B: Blocks>(
                 let second = _mm256_srai_epi32::<16>(scales.factors[0]);
                 _mm256_add_epi32(_mm256_mullo_epi32(one, first), _mm256_mullo_epi32(two, second))
             };
-            if B::ZERO != 0 {
+            if zero != 0 {
                 let zeros = _mm256_madd_epi16(scales.factors[0], in_halves);
-                whole = _mm256_sub_epi32(whole, _mm256_mullo_epi32(zeros, _mm256_set1_epi32(B::ZERO)));
+                whole = _mm256_sub_epi32(whole, _mm256_mullo_epi32(zeros, _mm256_set1_epi32(zero)));
             }
             if !B::AFFINE {
                 return _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), scale, sum);
@@ -115,8 +160,8 @@ unsafe fn accumulate<B: Blocks>(
         }
         let activation_sum = *from.sums.add(group);
         let mut whole = _mm256_add_epi32(one, two);
-        if B::ZERO != 0 {
-            whole = _mm256_sub_epi32(whole, _mm256_set1_epi32(B::ZERO * activation_sum));
+        if zero != 0 {
+            whole = _mm256_sub_epi32(whole, _mm256_set1_epi32(zero * activation_sum));
         }
         let sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), scale, sum);
         if B::AFFINE {
@@ -171,11 +216,12 @@ unsafe fn add_group<D: Dot, B: Blocks, const A: usize>(
 ) {
     unsafe {
         for a in 0..A {
-            let mut sums = [_mm256_setzero_si256(); 2];
+            let mut activations = [_mm256_setzero_si256(); 8];
             for i in 0..8 {
-                sums[i / 4] = D::dot(sums[i / 4], codes[i], four(&from[a], group, i), B::WIDE);
+                activations[i] = four(&from[a], group, i);
             }
-            results[a] = accumulate::<B>(results[a], sums, 0, scales, &from[a], group);
+            let sums = D::group::<B>(codes, activations);
+            results[a] = accumulate::<D, B>(results[a], sums, 0, scales, &from[a], group);
         }
     }
 }
@@ -192,7 +238,7 @@ unsafe fn products<D: Dot, B: Blocks, const IN_BLOCK: usize>(
         for i in 0..8 {
             let codes = B::codes::<IN_BLOCK>(block, i, true);
             for k in 0..B::TOGETHER {
-                sums[k][i / 4] = D::dot(sums[k][i / 4], codes[k], four(from, group + k, i), B::WIDE);
+                sums[k][i / 4] = D::dot(sums[k][i / 4], codes[k], four(from, group + k, i));
             }
         }
         sums
@@ -225,7 +271,7 @@ unsafe fn few<D: Dot, B: Blocks, const A: usize>(
                             sums = products::<D, B, IN_BLOCK>(block, group, &from[0]);
                         }
                         let (scales, lift) = (B::scales::<IN_BLOCK>(block), B::LIFTS[in_set]);
-                        results[0] = accumulate::<B>(results[0], sums[in_set], lift, &scales, &from[0], group);
+                        results[0] = accumulate::<D, B>(results[0], sums[in_set], lift, &scales, &from[0], group);
                     } else {
                         let (codes, scales) = (codes_of_group::<B, IN_BLOCK>(block), B::scales::<IN_BLOCK>(block));
                         add_group::<D, B, A>(&codes, &scales, group, &from, &mut results);

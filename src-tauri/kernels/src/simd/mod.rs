@@ -93,7 +93,8 @@ pub(crate) const LANES: usize = 16;
 /// [`LANES`] elements.
 pub(crate) unsafe trait Simd: Copy + 'static {
     type F: Copy;
-    /// Rows of weights that a product of floats takes at a time: 2, 4 or 8, as many as the registers are good for.
+    /// Rows of weights that a product of floats takes at a time with one row of activations: 2, 4 or 8, as many as the
+    /// registers are good for.
     const FLOAT_ROWS: usize = 4;
     unsafe fn splat(value: f32) -> Self::F;
     unsafe fn load(from: *const f32) -> Self::F;
