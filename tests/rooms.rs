@@ -57,6 +57,7 @@ fn dependencies_point_one_way() {
         "src-tauri/cpu/Cargo.toml",
         &["tauri", "mistralrs", "candle", "sqlx", "tokio", "tektra-core", "tektra-protocol"],
     );
+    check("src-tauri/sensors/Cargo.toml", &["tauri", "mistralrs", "candle", "sqlx", "tokio", "tektra"]);
     for alone in ["bench", "fetch", "gguf", "models", "profile", "quantize"] {
         check(
             &format!("src-tauri/{alone}/Cargo.toml"),

@@ -6,7 +6,10 @@ mod shell;
 
 use std::{path::Path, process::ExitCode};
 
-use tauri::{RunEvent, WebviewUrl, WebviewWindowBuilder, webview::NewWindowResponse};
+use tauri::{
+    Manager, RunEvent, WebviewUrl, WebviewWindowBuilder,
+    webview::{NewWindowResponse, PageLoadEvent},
+};
 use tektra_core::{Error, Home};
 
 use shell::Shell;
@@ -74,6 +77,11 @@ fn open_window(app: &tauri::AppHandle) -> tauri::Result<()> {
             matches!(url.scheme(), "tauri") || matches!(url.host_str(), Some("tauri.localhost" | "localhost"))
         })
         .on_new_window(|_, _| NewWindowResponse::Deny)
+        .on_page_load(|window, page| {
+            if matches!(page.event(), PageLoadEvent::Started) {
+                Shell::of(window.app_handle()).page_begins();
+            }
+        })
         .build()?;
     Ok(())
 }

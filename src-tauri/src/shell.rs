@@ -71,6 +71,15 @@ impl Shell {
         Ok(())
     }
 
+    /// A page begins, the first or one that was reloaded: what an earlier one wished is forgotten.
+    pub(crate) fn page_begins(&self) {
+        if let Ok(core) = self.core.try_lock()
+            && let Some(core) = &*core
+        {
+            core.resources_unwatch();
+        }
+    }
+
     pub(crate) async fn close(&self) {
         if let Some(core) = self.core.lock().await.take() {
             core.close().await;

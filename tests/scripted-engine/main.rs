@@ -6,13 +6,45 @@
 
 mod cell;
 
-use std::{collections::HashMap, io::Read, time::Duration};
+use std::{
+    collections::HashMap,
+    io::Read,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
+};
 
 use tektra_protocol::{
-    Failure, FinishReason, GenerateRequest, Hello, Launch, Loaded, PROTOCOL_VERSION, Reply, Request, Stages, Usage,
-    connect,
+    EngineStats, Failure, FinishReason, GenerateRequest, Hello, Launch, Loaded, PROTOCOL_VERSION, Reply, Request,
+    Stages, Usage, connect,
 };
 use tokio::sync::{mpsc, oneshot};
+
+/// Answers in progress, and all words that were said.
+static ACTIVE: AtomicU32 = AtomicU32::new(0);
+static WORDS: AtomicU64 = AtomicU64::new(0);
+/// Answers that were begun; each pretends to a prompt of 7 tokens, 3 of which were computed before.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+
+/// 3 MiB of weights, 1 MiB of kept caches and a KiB a word.
+fn stats() -> EngineStats {
+    let (words, begun) = (WORDS.load(Ordering::Relaxed), BEGUN.load(Ordering::Relaxed));
+    EngineStats {
+        weights_bytes: Some(3 << 20),
+        kv_bytes: Some((1 << 20) + (words << 10)),
+        kept_kv_bytes: Some(1 << 20),
+        active: ACTIVE.load(Ordering::Relaxed),
+        waiting: 0,
+        prompt_tokens: begun * 7,
+        generated_tokens: words,
+        prefix_hit_tokens: begun * 3,
+    }
+}
+
+/// As an executor would tell it, with what is nobody's business among it.
+const METRICS: &str = "# HELP mistralrs_steps_total Steps\n# TYPE mistralrs_steps_total counter\n\
+    mistralrs_steps_total{kind=\"decode\"} 5\n\n# TYPE other_total counter\nother_total 1\n\n\
+    # TYPE mistralrs_step_seconds histogram\nmistralrs_step_seconds_bucket{le=\"+Inf\"} 2\n\
+    mistralrs_step_seconds_sum 0.5\nmistralrs_step_seconds_count 2\n";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -75,7 +107,13 @@ async fn main() {
             Request::Generate(request) => {
                 let (cancel, cancelled) = oneshot::channel();
                 cancels.insert(request.id, cancel);
-                tokio::spawn(act(request, asked.clone(), cancelled, out.clone()));
+                let acting = act(request, asked.clone(), cancelled, out.clone());
+                tokio::spawn(async move {
+                    BEGUN.fetch_add(1, Ordering::Relaxed);
+                    ACTIVE.fetch_add(1, Ordering::Relaxed);
+                    acting.await;
+                    ACTIVE.fetch_sub(1, Ordering::Relaxed);
+                });
             }
             Request::Cancel { id } => drop(cancels.remove(&id)),
             // The longest is never done.
@@ -87,6 +125,8 @@ async fn main() {
                     error: None,
                 });
             }
+            Request::Stats { id } => drop(out.send(Reply::Stats { id, stats: stats() })),
+            Request::Metrics { id } => drop(out.send(Reply::Metrics { id, text: METRICS.into() })),
             Request::Ping { nonce } => drop(out.send(Reply::Pong { nonce })),
             Request::Shutdown => std::process::exit(0),
         }
@@ -136,6 +176,7 @@ async fn act(
                 }
                 () = tokio::time::sleep(Duration::from_millis(every.into())) => {}
             }
+            WORDS.fetch_add(1, Ordering::Relaxed);
             let text = if word == 1 { "word1".to_owned() } else { format!(" word{word}") };
             let _ = out.send(Reply::Delta { id, text, completion_tokens: word });
         }

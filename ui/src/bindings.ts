@@ -85,6 +85,12 @@ export const commands = {
 	downloadPause: (file: string) => typedError<null, ErrorReport>(__TAURI_INVOKE("download_pause", { file })),
 	/**  Stops a download and removes what has arrived; a finished one is only no longer listed. */
 	downloadRemove: (file: string) => typedError<null, ErrorReport>(__TAURI_INVOKE("download_remove", { file })),
+	/**  Starts sampling, or changes how often (500 to 5000 ms); what was sampled in the last ten minutes. */
+	resourcesWatch: (intervalMs: number) => typedError<ResourceHistory, ErrorReport>(__TAURI_INVOKE("resources_watch", { intervalMs })),
+	/**  Nobody looks any more: sampling stops. */
+	resourcesUnwatch: () => typedError<null, ErrorReport>(__TAURI_INVOKE("resources_unwatch")),
+	/**  Which sensors were looked for, and what came of it. */
+	resourcesProbes: () => typedError<Probe[], ErrorReport>(__TAURI_INVOKE("resources_probes")),
 	/**  What a benchmark would do, and how long it would take. */
 	benchPlan: (request: BenchRequest) => typedError<BenchPlan, ErrorReport>(__TAURI_INVOKE("bench_plan", { request })),
 	/**  Begins a benchmark; one at a time. */
@@ -128,6 +134,20 @@ export const commands = {
 };
 
 /* Types */
+/**  An answer on the time line. */
+export type AnswerMark = {
+	/**  When it was begun, in milliseconds of Unix time. */
+	started_ms: number | null,
+	/**  When it ended, in milliseconds of Unix time. */
+	ended_ms: number | null,
+	/**  Its conversation. */
+	conversation_id: string,
+	/**  The answer. */
+	message_id: string,
+	/**  Tokens generated. */
+	tokens: number,
+};
+
 /**  Where the time of one answer went. */
 export type AnswerTrace = {
 	/**  The answer. */
@@ -457,6 +477,14 @@ progress: BenchProgress | null } |
 { type: "loadtest_changed"; 
 /**  How far it is, or what came of it. */
 state: LoadState } | 
+/**  The machine was sampled, because somebody looks. */
+{ type: "resources_sampled"; 
+/**  As it is now. */
+sample: ResourceSample } | 
+/**  An answer ended. */
+{ type: "answer_marked"; 
+/**  Its place on the time line. */
+mark: AnswerMark } | 
 /**  A model was taken out of memory. */
 { type: "unloaded"; 
 /**  What that gave back. */
@@ -465,6 +493,18 @@ unloaded: Unloaded } |
 { type: "store_trouble"; 
 /**  Why; absent when it is over. */
 error: ErrorReport | null };
+
+/**  The processor at one moment. */
+export type CpuSample = {
+	/**  How busy all cores together were since the sample before. */
+	total_percent: number | null,
+	/**  How busy each core was. */
+	cores_percent: (number | null)[],
+	/**  The clock of the busiest core. */
+	frequency_mhz: number | null,
+	/**  Of the package, or of its warmest part. */
+	temperature_celsius: number | null,
+};
 
 /**  A device of this machine. */
 export type DeviceInfo = {
@@ -517,6 +557,14 @@ export type DeviceWish =
 /**  On the GPUs that are named. */
 "gpus";
 
+/**  What disks did since the sample before, in MiB a second. */
+export type DiskSample = {
+	/**  Read. */
+	read_mib_per_second: number | null,
+	/**  Written. */
+	written_mib_per_second: number | null,
+};
+
 /**  A download as it is now. */
 export type Download = {
 	/**  Its file's name, which no other download has. */
@@ -566,6 +614,22 @@ export type DtypeWish =
 "f16" | 
 /**  Single precision. */
 "f32";
+
+/**  What the engines do, and did since the sample before. */
+export type EngineSample = {
+	/**  Prompt tokens computed a second; absent when none were. */
+	prefill_tokens_per_second: number | null,
+	/**  Tokens generated a second; absent when none were. */
+	decode_tokens_per_second: number | null,
+	/**  Answers that are being computed. */
+	active: number,
+	/**  Answers that wait. */
+	waiting: number,
+	/**  Prompt tokens whose computation was saved. */
+	prefix_hit_tokens: number,
+	/**  All KV caches, in MiB; absent where no engine tells. */
+	kv_mib: number | null,
+};
 
 /**  What the engine is doing. */
 export type EngineState = 
@@ -650,6 +714,34 @@ export type FitSummary = {
 
 /**  A folder that the page can show in the file browser. */
 export type FolderKind = "data" | "models" | "logs";
+
+/**  A GPU at one moment. */
+export type GpuSample = {
+	/**  NVIDIA's in the order of the PCI bus, then the others. */
+	index: number,
+	/**  As its maker calls it. */
+	name: string,
+	/**  How much of the time it computed. */
+	utilization_percent: number | null,
+	/**  What is taken of its memory, in MiB. */
+	memory_used_mib: number | null,
+	/**  All of its memory, in MiB. */
+	memory_total_mib: number | null,
+	/**  What Tektra's engines hold of its memory, in MiB. */
+	engine_memory_mib: number | null,
+	/**  Of the chip. */
+	temperature_celsius: number | null,
+	/**  What it draws. */
+	power_watts: number | null,
+	/**  The cores' clock. */
+	clock_mhz: number | null,
+	/**  The memory's clock. */
+	memory_clock_mhz: number | null,
+	/**  How fast the first fan turns, of the fastest that it can. */
+	fan_percent: number | null,
+	/**  Why it is slower than it could be, in words. */
+	throttle: string[],
+};
 
 /**  A model of a repository: a GGUF file, or the first of its parts. */
 export type HubGguf = {
@@ -875,6 +967,20 @@ export type MachineInfo = {
 	simd: string,
 };
 
+/**  The memory at one moment, in MiB. */
+export type MemorySample = {
+	/**  All of it. */
+	total_mib: number | null,
+	/**  What programs hold: all but what is available. */
+	used_mib: number | null,
+	/**  What programs could have without swapping. */
+	available_mib: number | null,
+	/**  Size of the swap space. */
+	swap_total_mib: number | null,
+	/**  What lies in it. */
+	swap_used_mib: number | null,
+};
+
 /**  One message. */
 export type Message = {
 	/**  Its id. */
@@ -1023,6 +1129,14 @@ export type ModelSummary = {
 	problem: ErrorReport | null,
 };
 
+/**  What went over the network since the sample before, in MiB a second. */
+export type NetworkSample = {
+	/**  Received. */
+	received_mib_per_second: number | null,
+	/**  Sent. */
+	sent_mib_per_second: number | null,
+};
+
 /**  Where a model was found. */
 export type Origin = 
 /**  Tektra's own folder. */
@@ -1092,6 +1206,16 @@ export type PlacementWish = {
 	reserve_mib: number | null,
 };
 
+/**  Battery and power at one moment. */
+export type PowerSample = {
+	/**  Whether a battery gives the power. */
+	on_battery: boolean,
+	/**  How full the battery is; absent without one. */
+	charge_percent: number | null,
+	/**  What the machine draws from its battery; while it is plugged in, what the processor draws, where that can be read. */
+	watts: number | null,
+};
+
 /**  A precision that the model could be written in, or that is there already. */
 export type Precision = {
 	/**  What it is asked for by: `int4`, `Q4_0`; the type of one that is there. */
@@ -1148,6 +1272,16 @@ export type Precisions = {
 	context_tokens: number,
 	/**  What the measured losses are compared with: a model of the library. */
 	reference: string | null,
+};
+
+/**  A sensor that was looked for. */
+export type Probe = {
+	/**  What it measures, and how. */
+	name: string,
+	/**  Whether it is there. */
+	found: boolean,
+	/**  Where it was found, or why not. */
+	detail: string,
 };
 
 /**  What a profile is for. */
@@ -1244,6 +1378,38 @@ export type Refusal = {
 	hint: string,
 };
 
+/**  What was sampled lately. */
+export type ResourceHistory = {
+	/**  Of the last ten minutes, as far as somebody looked, the oldest first. */
+	samples: ResourceSample[],
+	/**  Answers that ended meanwhile, the oldest first. */
+	marks: AnswerMark[],
+	/**  How often samples are taken. */
+	interval_ms: number,
+};
+
+/**  The machine, and Tektra's part of it, at one moment. What no sensor tells is absent, never 0. */
+export type ResourceSample = {
+	/**  When, in milliseconds of Unix time. */
+	at_ms: number | null,
+	/**  The processor. */
+	cpu: CpuSample,
+	/**  The memory. */
+	memory: MemorySample,
+	/**  All disks together. */
+	disk: DiskSample | null,
+	/**  All connections to other machines together. */
+	network: NetworkSample | null,
+	/**  The GPUs that answer. */
+	gpus: GpuSample[],
+	/**  Battery and power. */
+	power: PowerSample | null,
+	/**  Whose the memory and the processor's time are. */
+	shares: Shares,
+	/**  What the engines do; absent while none is loaded. */
+	engine: EngineSample | null,
+};
+
 /**  How a run stands. */
 export type RunState = 
 /**  It goes on. */
@@ -1304,6 +1470,26 @@ export type Settings = {
 	other_programs: boolean,
 	/**  Minutes without a message after which the model is unloaded; 0 keeps it. */
 	idle_unload_minutes: number,
+};
+
+/**  Whose the memory and the processor's time are. */
+export type Shares = {
+	/**  What the window's processes hold, in MiB; what several of them share is counted once. */
+	window_mib: number | null,
+	/**  What the engines' processes hold, in MiB, the two parts below included. */
+	engine_mib: number | null,
+	/**  The part of the engines' memory that is weights. */
+	weights_mib: number | null,
+	/**  The part of the engines' memory that is KV caches. */
+	kv_mib: number | null,
+	/**  What everything else holds, in MiB. */
+	other_mib: number | null,
+	/**  Processor time of the window's processes, in percent of one core. */
+	window_cpu_percent: number | null,
+	/**  Processor time of the engines' processes, in percent of one core. */
+	engine_cpu_percent: number | null,
+	/**  Processor time of everything else, in percent of one core. */
+	other_cpu_percent: number | null,
 };
 
 /**  A stretch of an answer's time. One of depth n + 1 belongs to the one of depth n before it. */

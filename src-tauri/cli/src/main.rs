@@ -9,6 +9,7 @@ mod list;
 mod loadtest;
 mod models;
 mod outcome;
+mod top;
 
 use std::process::ExitCode;
 
@@ -67,6 +68,8 @@ enum Command {
         #[command(flatten)]
         load: loadtest::Load,
     },
+    /// Show what this machine does, and Tektra's part of it
+    Top(top::Top),
     /// Show what running windows and conversations measured, in the text format of Prometheus
     Metrics,
 }
@@ -142,6 +145,7 @@ fn main() -> ExitCode {
             Command::Bench(command) => bench::run(home, command).await,
             Command::Conversations(List::List { json }) => list::conversations(home, json).await,
             Command::Loadtest { load } => loadtest::run(home, load).await,
+            Command::Top(top) => top::run(home, top).await,
             Command::Metrics => list::metrics(&home).await,
         }
     });

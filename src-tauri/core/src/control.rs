@@ -1,4 +1,5 @@
-//! What one Tektra asks of another on the same data folder: to take its model out of memory, and what it measured.
+//! What one Tektra asks of another on the same data folder: to take its model out of memory, what it measured, and what
+//! its engines do.
 //!
 //! Each listens on a local socket named after its entry in the run folder, which only the person can read.
 
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tektra_protocol::{Listener, connect, listen, split};
 
-use crate::{Home, Parts, Tektra, UnloadReason, Unloaded, presence};
+use crate::{Home, Parts, Tektra, UnloadReason, Unloaded, presence, resources::Running};
 
 /// What can be asked.
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -17,6 +18,7 @@ use crate::{Home, Parts, Tektra, UnloadReason, Unloaded, presence};
 enum Wanted {
     Unload,
     Metrics,
+    Resources,
 }
 
 fn socket(id: &str) -> String {
@@ -38,7 +40,8 @@ async fn accept(parts: Weak<Parts>, listener: Listener) {
         tokio::spawn(async move {
             let answer = match wanted.next().await {
                 Some(Ok(Wanted::Unload)) => serde_json::to_value(tektra.engine().unload(UnloadReason::Asked).await),
-                Some(Ok(Wanted::Metrics)) => serde_json::to_value(tektra.engine().metrics().await),
+                Some(Ok(Wanted::Metrics)) => serde_json::to_value(tektra.metrics().await),
+                Some(Ok(Wanted::Resources)) => serde_json::to_value(tektra.running().await),
                 _ => return,
             };
             // Whoever asked may have gone.
@@ -70,4 +73,9 @@ pub async fn unload_everywhere(home: &Home) -> Vec<Unloaded> {
 /// The metrics of every running Tektra on this data folder, each in the text format of Prometheus.
 pub async fn metrics_everywhere(home: &Home) -> Vec<String> {
     ask_everywhere(home, Wanted::Metrics).await
+}
+
+/// Every running Tektra on this data folder with its engines.
+pub(crate) async fn running_everywhere(home: &Home) -> Vec<Running> {
+    ask_everywhere(home, Wanted::Resources).await
 }

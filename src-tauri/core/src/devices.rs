@@ -20,7 +20,7 @@ struct Built {
 /// The devices as they are now, and why the GPUs among them cannot be used, if they cannot.
 pub(crate) async fn devices_now(options: &EngineOptions) -> Devices {
     let gpus = tokio::task::spawn_blocking(nvidia_gpus).await.unwrap_or_default();
-    let no_gpu_because = if gpus.is_empty() { None } else { why_no_gpu(options.executable.clone()).await };
+    let no_gpu_because = if gpus.is_empty() { None } else { why_no_gpu(options.executable_for_gpus()).await };
     Devices { ram_free_bytes: Memory::now().available_bytes, gpus, no_gpu_because }
 }
 
@@ -45,22 +45,55 @@ fn nvidia_gpus() -> Vec<Gpu> {
 }
 
 async fn why_no_gpu(executable: PathBuf) -> Option<Problem> {
-    let asked = tokio::process::Command::new(executable)
-        .arg("devices")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let said = tokio::time::timeout(ANSWER_TIMEOUT, asked).await.ok().and_then(Result::ok);
-    match said.and_then(|said| serde_json::from_slice::<Built>(&said.stdout).ok()) {
-        Some(Built { cuda: true }) => None,
-        Some(Built { cuda: false }) => Some(Problem {
+    let asked =
+        tokio::process::Command::new(executable).arg("devices").stdin(Stdio::null()).kill_on_drop(true).output();
+    let silent = |why: String| Problem {
+        reason: format!("The engine for GPUs does not start{why}."),
+        hint: "Choose the CPU, or build that engine anew with `make engine-cuda`.".into(),
+    };
+    let said = match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
+        Ok(Ok(said)) => said,
+        Ok(Err(error)) => return Some(silent(format!(" ({error})"))),
+        Err(_) => return Some(silent(" in 10 s".into())),
+    };
+    match serde_json::from_slice::<Built>(&said.stdout) {
+        Ok(Built { cuda: true }) => None,
+        Ok(Built { cuda: false }) => Some(Problem {
             reason: "This engine was built for the CPU only.".into(),
-            hint: "Choose the CPU, or build the engine with `--features cuda`, which needs the CUDA toolkit.".into(),
+            hint: "Choose the CPU, or build the engine for GPUs with `make engine-cuda`.".into(),
         }),
-        None => Some(Problem {
-            reason: "The engine does not say what it can compute on.".into(),
-            hint: "Build or install Tektra anew.".into(),
-        }),
+        // What the system's loader says of a library that is not there.
+        Err(_) => {
+            let errors = String::from_utf8_lossy(&said.stderr);
+            let last = errors.lines().rfind(|line| !line.trim().is_empty());
+            Some(silent(last.map(|line| format!(" ({})", line.trim())).unwrap_or_default()))
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+    use super::why_no_gpu;
+
+    async fn reason(folder: &Path, script: &str) -> Option<String> {
+        let path = folder.join("engine");
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        why_no_gpu(path).await.map(|problem| problem.reason)
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_cannot_use_a_gpu_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(reason(folder.path(), r#"echo '{"cuda":true,"metal":false}'"#).await, None);
+        let cpu = reason(folder.path(), r#"echo '{"cuda":false,"metal":false}'"#).await.unwrap();
+        assert_eq!(cpu, "This engine was built for the CPU only.");
+        let lacking = "libcuda.so.1: cannot open shared object file";
+        let loader = reason(folder.path(), &format!("echo '{lacking}' >&2; exit 127")).await.unwrap();
+        assert!(loader.contains(lacking), "{loader}");
+        let gone = why_no_gpu(folder.path().join("gone")).await.unwrap();
+        assert!(gone.reason.contains("does not start") && gone.hint.contains("make engine-cuda"), "{gone:?}");
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     ErrorReport,
     loadtest::LoadState,
     models::{Download, Model, Work, mib},
+    resources::{AnswerMark, ResourceSample},
     store::Message,
 };
 
@@ -70,6 +71,16 @@ pub enum CoreEvent {
     LoadtestChanged {
         /// How far it is, or what came of it.
         state: LoadState,
+    },
+    /// The machine was sampled, because somebody looks.
+    ResourcesSampled {
+        /// As it is now.
+        sample: Box<ResourceSample>,
+    },
+    /// An answer ended.
+    AnswerMarked {
+        /// Its place on the time line.
+        mark: AnswerMark,
     },
     /// A model was taken out of memory.
     Unloaded {

@@ -16,6 +16,7 @@ mod metrics;
 mod models;
 mod presence;
 mod profile;
+mod resources;
 mod settings;
 mod shelf;
 mod store;
@@ -46,6 +47,7 @@ pub use models::{
 };
 pub use presence::claim_window;
 pub use profile::{AnswerTrace, ProfiledProcess, Span, StageName};
+pub use resources::{AnswerMark, EngineSample, Observer, ResourceHistory, ResourceSample, Shares};
 pub use settings::{Overrides, Settings, Theme};
 pub use store::{Conversation, ConversationSummary, Message, MessageStatus, Speaker, Store};
 pub use tektra_bench::{
@@ -57,6 +59,7 @@ pub use tektra_fetch::{CancellationToken, Phase as DownloadPhase, Progress as Do
 pub use tektra_models::{Catalogue, Choice, Corrections, Devices, Goal, Machine, Profile, Speed, best_for, catalogue};
 pub use tektra_protocol::{Role, Turn};
 pub use tektra_quantize::{Progress as QuantizeProgress, format_name};
+pub use tektra_sensors::{CpuSample, DiskSample, GpuSample, MemorySample, NetworkSample, Own, PowerSample, Probe, own};
 
 /// A deleted conversation can be brought back for this long; then it is removed for good.
 const UNDO_MS: i64 = 60_000;
@@ -77,6 +80,7 @@ struct Parts {
     bench: bench::Bench,
     loadtest: loadtest::Running,
     profile: profile::Profile,
+    resources: resources::Resources,
     presence: presence::Presence,
     live: chat::Live,
     events: broadcast::Sender<CoreEvent>,
@@ -116,6 +120,7 @@ impl Tektra {
             bench: bench::Bench::default(),
             loadtest: loadtest::Running::default(),
             profile: profile::Profile::default(),
+            resources: resources::Resources::default(),
             engine: Engine::new(options, home.clone()),
             overrides,
             home,
@@ -132,6 +137,7 @@ impl Tektra {
         tokio::spawn(tell_engine_state(tektra.engine().state(), tektra.0.events.clone()));
         tokio::spawn(tell_unloads(tektra.engine().unloads(), tektra.0.events.clone()));
         tokio::spawn(look_after_memory(Arc::downgrade(&tektra.0), tektra.engine().state()));
+        tokio::spawn(resources::sample_while_watched(Arc::downgrade(&tektra.0)));
         Ok(tektra)
     }
 
@@ -181,6 +187,12 @@ impl Tektra {
     /// [`Error::InvalidInput`], or when they cannot be stored.
     pub async fn set_settings(&self, settings: &Settings) -> Result<()> {
         self.store().set_settings(settings).await
+    }
+
+    /// What was measured, and what is so now, in the text format of Prometheus.
+    pub async fn metrics(&self) -> String {
+        let sample = self.resources_now().await.ok();
+        self.engine().metrics(sample.as_ref()).await
     }
 
     /// Starts the engine with the chosen model, so that the next message finds it ready.
@@ -250,6 +262,7 @@ impl Tektra {
     /// Stops every answer, saves it, and ends the engine.
     pub async fn close(&self) {
         self.stop_all().await;
+        self.resources_unwatch();
         self.loadtest_cancel();
         self.close_bench().await;
         self.engine().end().await;

@@ -2,13 +2,18 @@
 //!
 //! Names and units follow <https://prometheus.io/docs/practices/naming/>: base units, bounded labels.
 
+mod merge;
+mod now;
+
 use std::{
     sync::OnceLock,
     time::{Duration, Instant},
 };
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+pub(crate) use now::Now;
 
 use crate::{
     engine::Answer,
@@ -27,6 +32,12 @@ const STORE: &str = "tektra_store_write_duration_seconds";
 const UNLOADS: &str = "tektra_model_unloads_total";
 const WAITING: &str = "tektra_requests_waiting";
 const MEMORY: &str = "tektra_model_memory_bytes";
+const CPU: &str = "tektra_process_cpu_ratio";
+const GPU_MEMORY: &str = "tektra_gpu_memory_bytes";
+
+const OUTCOMES: [&str; 3] = ["stopped", "complete", "failed"];
+const TOKEN_KINDS: [&str; 2] = ["prompt", "generated"];
+const UNLOAD_REASONS: [&str; 3] = ["asked", "idle", "made_room"];
 
 /// Upper bounds of the histograms' buckets: from a millisecond to ten minutes.
 const BUCKETS: [f64; 18] =
@@ -52,8 +63,14 @@ pub(crate) fn begin() -> Option<&'static PrometheusHandle> {
         describe_counter!(TOKENS, "Tokens by kind: computed prompt tokens, generated tokens");
         describe_counter!(CACHE_HITS, "Prompt tokens whose computation was saved, by cache level");
         describe_counter!(UNLOADS, "Models taken out of memory, by reason");
-        describe_gauge!(WAITING, "Answers that wait for their turn");
-        describe_gauge!(MEMORY, Unit::Bytes, "Memory of the loaded models by kind");
+        // What has not happened yet is told as 0: a series that appears with its first event hides that event from rates.
+        for name in [DURATION, QUEUE, LOAD, FIRST_TOKEN, INTER_TOKEN, STORE] {
+            let _ = histogram!(name);
+        }
+        OUTCOMES.iter().for_each(|outcome| counter!(REQUESTS, "outcome" => *outcome).increment(0));
+        TOKEN_KINDS.iter().for_each(|kind| counter!(TOKENS, "kind" => *kind).increment(0));
+        UNLOAD_REASONS.iter().for_each(|reason| counter!(UNLOADS, "reason" => *reason).increment(0));
+        counter!(CACHE_HITS, "level" => "prefix").increment(0);
         Some(handle)
     };
     HANDLE.get_or_init(begin).as_ref()
@@ -80,9 +97,9 @@ impl Pace {
 /// An answer ended.
 pub(crate) fn answered(answer: &Answer, took: Duration) {
     let outcome = match answer {
-        Ok(receipt) if receipt.finish_reason == FinishReason::Cancelled => "stopped",
-        Ok(_) => "complete",
-        Err(_) => "failed",
+        Ok(receipt) if receipt.finish_reason == FinishReason::Cancelled => OUTCOMES[0],
+        Ok(_) => OUTCOMES[1],
+        Err(_) => OUTCOMES[2],
     };
     counter!(REQUESTS, "outcome" => outcome).increment(1);
     histogram!(DURATION).record(took.as_secs_f64());
@@ -95,8 +112,8 @@ pub(crate) fn answered(answer: &Answer, took: Duration) {
         histogram!(FIRST_TOKEN).record(ttft_ms / 1e3);
     }
     let computed = receipt.prompt_tokens.saturating_sub(receipt.cached_tokens);
-    counter!(TOKENS, "kind" => "prompt").increment(computed.into());
-    counter!(TOKENS, "kind" => "generated").increment(receipt.completion_tokens.into());
+    counter!(TOKENS, "kind" => TOKEN_KINDS[0]).increment(computed.into());
+    counter!(TOKENS, "kind" => TOKEN_KINDS[1]).increment(receipt.completion_tokens.into());
     counter!(CACHE_HITS, "level" => "prefix").increment(receipt.cached_tokens.into());
 }
 
@@ -109,18 +126,18 @@ pub(crate) fn stored(took: Duration) {
 pub(crate) fn unloaded(unloaded: &Unloaded) {
     use crate::event::UnloadReason::{Asked, Idle, MadeRoom};
     let reason = match unloaded.why {
-        Asked => "asked",
-        Idle { .. } => "idle",
-        MadeRoom { .. } => "made_room",
+        Asked => UNLOAD_REASONS[0],
+        Idle { .. } => UNLOAD_REASONS[1],
+        MadeRoom { .. } => UNLOAD_REASONS[2],
     };
     counter!(UNLOADS, "reason" => reason).increment(1);
 }
 
-/// What is so at this moment, and everything that was counted, as text.
-pub(crate) fn text(waiting: u32, resident_bytes: u64) -> String {
-    let Some(handle) = begin() else { return String::new() };
-    gauge!(WAITING).set(f64::from(waiting));
-    gauge!(MEMORY, "kind" => "resident").set(resident_bytes as f64);
-    handle.run_upkeep();
-    handle.render()
+/// What is so at this moment, everything that was counted, and what the engines of models measured themselves, as text.
+pub(crate) fn text(now: &Now<'_>, told: &[(String, String)]) -> String {
+    let counted = begin().map(|handle| {
+        handle.run_upkeep();
+        handle.render()
+    });
+    format!("{}{}{}", counted.unwrap_or_default(), now.text(), merge::merged(told))
 }

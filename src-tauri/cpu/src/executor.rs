@@ -14,6 +14,7 @@ use tektra_kernels::KvType;
 
 use crate::{
     LoadError, Sampling,
+    counters::{Counters, Counts},
     forward::{Forward, Run},
     kv::{Cache, Kept},
     template::{ChatTemplate, TemplateError},
@@ -109,6 +110,8 @@ pub struct Executor {
     jobs: Option<mpsc::Sender<(Job, Instant)>>,
     thread: Option<std::thread::JoinHandle<()>>,
     threads: usize,
+    weights_bytes: u64,
+    counters: Arc<Counters>,
     tokenizer: Arc<Tokenizer>,
     template: ChatTemplate,
 }
@@ -142,14 +145,16 @@ impl Executor {
         };
         let forward = Forward::load(file, threads, kv, &tokenizer, progress)?;
         let (jobs, queue) = mpsc::channel();
+        let (weights_bytes, counters) = (forward.weights.len_bytes(), Arc::new(Counters::default()));
         let work = Work {
+            counters: counters.clone(),
             kept: Kept::new(forward.layout, kept_kv_bytes),
             forward,
             tokenizer: tokenizer.clone(),
             active: Vec::new(),
         };
         let thread = std::thread::Builder::new().name("executor".into()).spawn(move || work.run(&queue))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), threads, tokenizer, template })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), threads, weights_bytes, counters, tokenizer, template })
     }
 
     /// What a person should know of this model.
@@ -160,6 +165,11 @@ impl Executor {
     /// Threads that compute.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// What it holds and does now, and what it has done so far. Disturbs nothing.
+    pub fn counts(&self) -> Counts {
+        self.counters.read(self.weights_bytes)
     }
 
     /// The tokens of a conversation of `(role, text)`, up to where the model answers; with `continue_from`, up to the end
@@ -184,6 +194,7 @@ impl Executor {
     /// Begins an answer. It waits while [`MOST_TOGETHER`] others are being computed.
     pub fn submit(&self, job: Job) {
         if let Some(jobs) = &self.jobs {
+            self.counters.submitted();
             // Fails only when the thread panicked, which ends the process.
             let _ = jobs.send((job, Instant::now()));
         }
@@ -225,6 +236,7 @@ struct Active {
 
 /// What the executor's thread owns.
 struct Work {
+    counters: Arc<Counters>,
     forward: Forward,
     kept: Kept,
     tokenizer: Arc<Tokenizer>,
@@ -260,6 +272,7 @@ impl Work {
 
     fn begin(&mut self, job: Job, submitted: Instant) {
         let cache = self.kept.beginning_of(&job.prompt);
+        self.counters.begun(cache.tokens.len());
         tracing::debug!(prompt = job.prompt.len(), cached = cache.tokens.len(), "answer begins");
         self.active.push(Active {
             cached_tokens: cache.tokens.len(),
@@ -284,7 +297,7 @@ impl Work {
         let writing = self.active.iter().any(|active| active.last.is_some());
         let mut room = if writing { PREFILL_TOKENS_BESIDE_OTHERS } else { PREFILL_TOKENS };
         let mut runs = Vec::new();
-        let mut choosing = Vec::new();
+        let (mut choosing, mut prompt_tokens) = (Vec::new(), 0);
         for (index, active) in self.active.iter_mut().enumerate() {
             let done = active.cache.tokens.len();
             let (tokens, logits) = match &active.last {
@@ -293,6 +306,7 @@ impl Work {
                     let tokens = &active.job.prompt[done..];
                     let tokens = &tokens[..tokens.len().min(room)];
                     room -= tokens.len();
+                    prompt_tokens += tokens.len();
                     (tokens, usize::from(done + tokens.len() == active.job.prompt.len()))
                 }
             };
@@ -306,15 +320,22 @@ impl Work {
         }
         let vocabulary = self.forward.weights.shape.vocabulary;
         let logits = self.forward.step(&mut runs);
-        for (index, logits) in choosing.into_iter().zip(logits.chunks_exact_mut(vocabulary)) {
+        for (&index, logits) in choosing.iter().zip(logits.chunks_exact_mut(vocabulary)) {
             let active = &mut self.active[index];
             let choosing = Instant::now();
             let token = active.job.sampling.choose(logits, &mut active.random);
             active.sample += choosing.elapsed();
             active.accept(token, &self.tokenizer);
         }
-        let active = self.active.iter().map(|active| &active.cache);
-        self.kept.shrink(active);
+        self.counters.computed(prompt_tokens, choosing.len());
+        self.shrink();
+    }
+
+    /// Keeps the caches within their bounds, and counts them.
+    fn shrink(&mut self) {
+        let kv_bytes = self.kept.shrink(self.active.iter().map(|active| &active.cache));
+        let pages: usize = self.active.iter().map(|active| active.cache.pages.len()).sum();
+        self.counters.held(self.active.len(), kv_bytes, pages * self.forward.layout.bytes());
     }
 
     fn end_answers(&mut self) {
@@ -344,7 +365,7 @@ impl Work {
                 self.kept.keep(active.cache);
             }
         }
-        self.kept.shrink(self.active.iter().map(|active| &active.cache));
+        self.shrink();
     }
 }
 

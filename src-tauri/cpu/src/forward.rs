@@ -89,7 +89,7 @@ impl Forward {
         self.up.resize(tokens * shape.feed_forward, 0.0);
         self.projected.resize(tokens * dim, 0.0);
 
-        let embedding = self.weights.file.matrix(&self.weights.embedding);
+        let (file, embedding) = (&self.weights.file, &self.weights.embedding);
         let mut positions = Vec::with_capacity(tokens);
         let mut rows: Vec<_> = Vec::with_capacity(tokens);
         let mut stream = self.stream.chunks_exact_mut(dim);
@@ -102,7 +102,9 @@ impl Forward {
         self.pool.for_each(&mut rows, |(token, row)| {
             // The tokenizer names no token that the model lacks; a damaged file may.
             let token = (**token as usize).min(embedding.rows - 1);
-            dequantize(embedding.format, embedding.row(token), row);
+            // A file that is gone or cut ends this process, as it would if it were mapped; the core starts another.
+            let bytes = file.row(embedding, token).expect("the model's file can be read");
+            dequantize(embedding.format, &bytes, row);
         });
         let mut angles = vec![Vec::new(); tokens];
         let mut places: Vec<_> = angles.iter_mut().zip(&positions).collect();

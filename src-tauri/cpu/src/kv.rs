@@ -105,9 +105,14 @@ impl Kept {
         }
     }
 
-    /// Forgets the least recently used until what is kept and what `active` sequences hold fits the budget.
-    pub(crate) fn shrink<'a>(&mut self, active: impl Iterator<Item = &'a Cache> + Clone) {
-        while !self.caches.is_empty() && self.bytes(active.clone()) > self.budget_bytes {
+    /// Forgets the least recently used until what is kept and what `active` sequences hold fits the budget, and says how
+    /// many bytes that is then.
+    pub(crate) fn shrink<'a>(&mut self, active: impl Iterator<Item = &'a Cache> + Clone) -> usize {
+        loop {
+            let bytes = self.bytes(active.clone());
+            if self.caches.is_empty() || bytes <= self.budget_bytes {
+                return bytes;
+            }
             self.caches.remove(0);
         }
     }

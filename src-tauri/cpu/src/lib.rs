@@ -1,9 +1,10 @@
 //! Tektra's CPU executor: GGUF models of the Llama family on Tektra's own kernels.
 //!
-//! Weights are copied once into the kernels' order; embeddings stay in the mapped file. Any number of conversations advance together, each with a paged KV
+//! Weights are copied once into the kernels' order; embeddings stay in the file. Any number of conversations advance together, each with a paged KV
 //! cache; conversations that begin alike share pages. Whatever is batched, cached or computed anew: a conversation's
 //! numbers are the same to the last bit.
 
+mod counters;
 mod executor;
 mod forward;
 mod kv;
@@ -15,6 +16,7 @@ mod template;
 mod tokenizer;
 mod weights;
 
+pub use counters::Counts;
 pub use executor::{Ended, Executor, Job, MOST_TOGETHER, Options, Outcome, Piece, PromptError};
 pub use measure::{
     AtDepth, Divergence, MeasureError, PackageEnergy, Quality, Repetition, Speed, Subject, Workload,

@@ -31,6 +31,7 @@ pub(crate) struct ModelFile {
 }
 
 struct Part {
+    file: File,
     bytes: Mmap,
     tensors: HashMap<String, Tensor>,
     data_start: u64,
@@ -52,7 +53,7 @@ impl ModelFile {
                 return Err(LoadError::Damaged(format!("{name} is cut short")));
             }
             let tensors = std::mem::take(&mut own.tensors).into_iter().map(|tensor| (tensor.name.clone(), tensor));
-            parts.push(Part { bytes, tensors: tensors.collect(), data_start: own.data_start });
+            parts.push(Part { file, bytes, tensors: tensors.collect(), data_start: own.data_start });
             header.get_or_insert(own);
         }
         let header = header.ok_or_else(|| LoadError::Damaged("it has no parts".into()))?;
@@ -121,16 +122,46 @@ impl ModelFile {
         }
     }
 
+    /// Row `row` of a matrix as it is in the file. Read and not mapped: some systems bring in a megabyte around each row
+    /// that is touched.
+    ///
+    /// # Errors
+    /// When the file cannot be read any more.
+    pub(crate) fn row(&self, weight: &Weight, row: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; weight.len / weight.rows];
+        let at = (weight.start + row * bytes.len()) as u64;
+        read_exact_at(&self.parts[weight.part].file, &mut bytes, at)?;
+        Ok(bytes)
+    }
+
     pub(crate) fn matrix(&self, weight: &Weight) -> Matrix<'_> {
         let bytes = &self.parts[weight.part].bytes[weight.start..][..weight.len];
         Matrix::new(weight.format, weight.rows, weight.columns, bytes).expect("its shape was checked when it was found")
     }
 }
 
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let count = std::os::windows::fs::FileExt::seek_read(file, bytes, at)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes = &mut std::mem::take(&mut bytes)[count..];
+        at += count as u64;
+    }
+    Ok(())
+}
+
 /// Where a matrix is in the file.
 #[derive(Clone)]
 pub(crate) struct Weight {
-    format: Format,
+    pub(crate) format: Format,
     pub(crate) rows: usize,
     columns: usize,
     part: usize,
@@ -219,6 +250,15 @@ impl Weights {
         let norm = file.norm("output_norm.weight", dim)?;
         file.release();
         Ok(Self { file, shape, embedding, layers, norm, output })
+    }
+
+    /// Bytes of the packed weights; what else there is are a few vectors, and the file's map.
+    pub(crate) fn len_bytes(&self) -> u64 {
+        let of = |layer: &Layer| {
+            let parts = [&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up, &layer.down];
+            parts.iter().map(|part| part.len_bytes() as u64).sum::<u64>()
+        };
+        self.layers.iter().map(of).sum::<u64>() + self.output.len_bytes() as u64
     }
 }
 

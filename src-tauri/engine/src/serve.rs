@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     load::load,
+    mistral_rs,
     session::{Session, answer},
 };
 
@@ -67,6 +68,11 @@ pub(crate) async fn serve(launch: Launch) -> Result<(), FrameError> {
                     let _ = out.send(Reply::Profiled { id, stacks, error });
                 });
             }
+            Request::Stats { id } => {
+                let stats = session.as_ref().map(|session| session.stats()).unwrap_or_default();
+                let _ = out.send(Reply::Stats { id, stats });
+            }
+            Request::Metrics { id } => drop(out.send(Reply::Metrics { id, text: mistral_rs::metrics() })),
             Request::Ping { nonce } => drop(out.send(Reply::Pong { nonce })),
             Request::Shutdown => break,
         }

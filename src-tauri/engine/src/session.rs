@@ -8,12 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mistralrs::Model;
 use tektra_cpu::{Executor, Job, Outcome, Piece, Sampling};
-use tektra_protocol::{Failure, FinishReason, GenerateRequest, Reply, Stages, Usage};
+use tektra_protocol::{EngineStats, Failure, FinishReason, GenerateRequest, Reply, Stages, Usage};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::mistral_rs;
+use crate::mistral_rs::{self, MistralRs};
 
 /// A loaded model.
 pub(crate) struct Session {
@@ -26,7 +25,28 @@ pub(crate) enum Runner {
     /// Tektra's own executor.
     Cpu(Arc<Executor>),
     /// mistral.rs.
-    MistralRs(Box<Model>),
+    MistralRs(Box<MistralRs>),
+}
+
+impl Session {
+    /// What it holds and does now, and what it has done so far.
+    pub(crate) fn stats(&self) -> EngineStats {
+        let executor = match &self.runner {
+            Runner::Cpu(executor) => executor,
+            Runner::MistralRs(model) => return model.stats(),
+        };
+        let counts = executor.counts();
+        EngineStats {
+            weights_bytes: Some(counts.weights_bytes),
+            kv_bytes: Some(counts.kv_bytes),
+            kept_kv_bytes: Some(counts.kept_kv_bytes),
+            active: counts.active,
+            waiting: counts.waiting,
+            prompt_tokens: counts.prompt_tokens,
+            generated_tokens: counts.generated_tokens,
+            prefix_hit_tokens: counts.prefix_hit_tokens,
+        }
+    }
 }
 
 /// Streams an answer into `out` and returns its last frame.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use frame::{FrameError, Frames, Listener, MAX_FRAME_BYTES, Reader, Writer, connect, listen, split};
 
 /// The protocol's version. Raised by every change that an older peer would not understand.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// The one line of JSON that the core writes to the engine's standard input.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,6 +62,16 @@ pub enum Request {
         id: u64,
         /// For how long.
         seconds: u32,
+    },
+    /// Tell what the engine holds and has done; answered by one [`Reply::Stats`], at once.
+    Stats {
+        /// Chosen by the core like an answer's.
+        id: u64,
+    },
+    /// Tell what the executor measured of itself; answered by one [`Reply::Metrics`], at once.
+    Metrics {
+        /// Chosen by the core like an answer's.
+        id: u64,
     },
     /// End the process.
     Shutdown,
@@ -219,6 +229,20 @@ pub enum Reply {
         /// Why there is none.
         error: Option<String>,
     },
+    /// Answer to [`Request::Stats`].
+    Stats {
+        /// The request's id.
+        id: u64,
+        /// What is so now.
+        stats: EngineStats,
+    },
+    /// Answer to [`Request::Metrics`].
+    Metrics {
+        /// The request's id.
+        id: u64,
+        /// In the text format of Prometheus; empty where the executor measures nothing.
+        text: String,
+    },
     /// Answer to [`Request::Ping`].
     Pong {
         /// The request's nonce.
@@ -237,6 +261,27 @@ pub struct Loaded {
     pub parallel: u32,
     /// What a person should know of this model: sentences.
     pub warnings: Vec<String>,
+}
+
+/// What the engine holds and does at a moment, and what it has done since the load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineStats {
+    /// Bytes of the weights, apart from what is only mapped; absent where the executor does not tell.
+    pub weights_bytes: Option<u64>,
+    /// Bytes of all KV caches; absent where the executor does not tell.
+    pub kv_bytes: Option<u64>,
+    /// The part of them that no answer in progress uses, kept for later turns.
+    pub kept_kv_bytes: Option<u64>,
+    /// Answers that are being computed.
+    pub active: u32,
+    /// Answers that wait in the engine.
+    pub waiting: u32,
+    /// Prompt tokens computed.
+    pub prompt_tokens: u64,
+    /// Tokens generated.
+    pub generated_tokens: u64,
+    /// Prompt tokens whose computation was saved.
+    pub prefix_hit_tokens: u64,
 }
 
 /// Why an answer ended.

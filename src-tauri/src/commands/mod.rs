@@ -6,6 +6,7 @@ mod conversations;
 mod engine;
 mod models;
 mod profile;
+mod resources;
 mod settings;
 mod startup;
 
@@ -55,6 +56,9 @@ pub(crate) fn all() -> tauri_specta::Builder<tauri::Wry> {
         models::download_start,
         models::download_pause,
         models::download_remove,
+        resources::resources_watch,
+        resources::resources_unwatch,
+        resources::resources_probes,
         bench::bench_plan,
         bench::bench_start,
         bench::bench_cancel,

@@ -1,6 +1,6 @@
 //! What makes a measurement doubtful: battery, other programs, the clock, heat, swapping.
 
-use std::{fs, path::Path, time::Instant};
+use std::time::Instant;
 
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
@@ -39,7 +39,7 @@ impl Conditions {
             own_cpu_ms: 0,
             clocks_mhz: Vec::new(),
             celsius: Vec::new(),
-            on_battery: on_battery(Path::new("/sys/class/power_supply")),
+            on_battery: tektra_sensors::on_battery() == Some(true),
             system,
         }
     }
@@ -54,7 +54,7 @@ impl Conditions {
         self.system.refresh_cpu_frequency();
         // Idle cores are slow whatever the others do.
         self.clocks_mhz.extend(self.system.cpus().iter().map(sysinfo::Cpu::frequency).max().filter(|mhz| *mhz > 0));
-        self.celsius.extend(celsius(Path::new("/sys/class/thermal")));
+        self.celsius.extend(tektra_sensors::processor_celsius());
     }
 
     /// What was noticed, in sentences that are the same each time.
@@ -77,59 +77,5 @@ impl Conditions {
         let swapped = self.system.used_swap().saturating_sub(self.swapped_bytes) > SWAPPED_BYTES;
         mark(swapped, "Memory was moved to the swap file meanwhile.");
         marks
-    }
-}
-
-/// Whether a battery gives the power, as Linux tells it; `false` where that is not known.
-/// <https://www.kernel.org/doc/Documentation/ABI/testing/sysfs-class-power>
-fn on_battery(supplies: &Path) -> bool {
-    let read = |path: &Path, name: &str| fs::read_to_string(path.join(name)).unwrap_or_default().trim().to_owned();
-    let entries = fs::read_dir(supplies).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).any(|path| {
-        // A mouse's battery is a device's, not the machine's.
-        read(&path, "type") == "Battery" && read(&path, "scope") != "Device" && read(&path, "status") == "Discharging"
-    })
-}
-
-/// The warmest of the zones, as Linux tells them in thousandths of a degree.
-fn celsius(zones: &Path) -> Option<f64> {
-    let entries = fs::read_dir(zones).into_iter().flatten().flatten();
-    let warm = |path: &Path| fs::read_to_string(path.join("temp")).ok()?.trim().parse::<f64>().ok();
-    entries.filter_map(|entry| warm(&entry.path())).map(|thousandths| thousandths / 1e3).reduce(f64::max)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{fs, path::Path};
-
-    use super::{celsius, on_battery};
-
-    fn write(folder: &Path, files: &[(&str, &str)]) {
-        fs::create_dir_all(folder).unwrap();
-        for (name, text) in files {
-            fs::write(folder.join(name), text).unwrap();
-        }
-    }
-
-    #[test]
-    fn only_the_machines_own_discharging_battery_counts() {
-        let folder = tempfile::tempdir().unwrap();
-        let supplies = folder.path();
-        assert!(!on_battery(supplies) && !on_battery(&supplies.join("nowhere")));
-        write(&supplies.join("mouse"), &[("type", "Battery\n"), ("scope", "Device\n"), ("status", "Discharging\n")]);
-        write(&supplies.join("BAT0"), &[("type", "Battery\n"), ("status", "Charging\n")]);
-        assert!(!on_battery(supplies));
-        write(&supplies.join("BAT0"), &[("status", "Discharging\n")]);
-        assert!(on_battery(supplies));
-    }
-
-    #[test]
-    fn the_warmest_zone_counts_and_unreadable_ones_do_not() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(celsius(folder.path()), None, "a missing sensor is not 0");
-        write(&folder.path().join("zone0"), &[("temp", "41000\n")]);
-        write(&folder.path().join("zone1"), &[("temp", "67500\n")]);
-        write(&folder.path().join("zone2"), &[("temp", "broken")]);
-        assert_eq!(celsius(folder.path()), Some(67.5));
     }
 }

@@ -10,7 +10,8 @@ use crate::{
     ErrorCode, Result, Tektra,
     engine::{Ask, Piece},
     event::{CoreEvent, FinishReason, Receipt},
-    store::{Message, MessageStatus, Outcome, Speaker},
+    resources::AnswerMark,
+    store::{Message, MessageStatus, Outcome, Speaker, now_ms},
 };
 
 /// A crash of this process loses at most this much of an answer.
@@ -23,6 +24,7 @@ impl Tektra {
     pub(super) async fn write(self, message: Message, stop: watch::Receiver<bool>) {
         let span = tracing::info_span!("answer", id = message.id);
         async {
+            let started_ms = now_ms() as f64;
             self.profile().begin(&message.id, &message.conversation_id);
             let (pieces, mut arriving) = mpsc::unbounded_channel::<Piece>();
             let (done, saving) = watch::channel(false);
@@ -36,7 +38,7 @@ impl Tektra {
             let (answer, ()) = tokio::join!(producing, showing);
             drop(done);
             let _ = saver.await;
-            self.finish(message, answer).await;
+            self.finish(message, started_ms, answer).await;
         }
         .instrument(span)
         .await;
@@ -100,7 +102,8 @@ impl Tektra {
         }
     }
 
-    async fn finish(&self, mut message: Message, answer: Result<(Receipt, Option<Usage>)>) {
+    async fn finish(&self, mut message: Message, started_ms: f64, answer: Result<(Receipt, Option<Usage>)>) {
+        let ended_ms = now_ms() as f64;
         let text = self.live().lock().get(&message.id).map(|writing| writing.text.clone()).unwrap_or_default();
         let cost = answer.as_ref().ok().and_then(|(receipt, usage)| Some((receipt.clone(), (*usage)?)));
         let (status, error, receipt) = match answer.map(|(receipt, _)| receipt) {
@@ -129,6 +132,14 @@ impl Tektra {
         if result.is_ok() {
             self.live().lock().remove(&id);
         }
+        let tokens = message.receipt.as_ref().map_or(0, |receipt| receipt.completion_tokens);
+        self.mark_answer(AnswerMark {
+            started_ms,
+            ended_ms,
+            conversation_id: conversation_id.clone(),
+            message_id: id.clone(),
+            tokens,
+        });
         self.emit(CoreEvent::AnswerFinished { conversation_id, message: Box::new(message) });
         self.emit(CoreEvent::ConversationsChanged);
         // Kept in memory, and shown from there, until the disk takes it.

@@ -3,6 +3,7 @@
 mod process;
 mod profile;
 mod room;
+mod stats;
 mod turn;
 
 use std::{
@@ -28,6 +29,7 @@ use crate::{
 pub use process::EngineOptions;
 use process::Process;
 pub(crate) use process::{ending, read_errors};
+pub(crate) use stats::EngineNow;
 use turn::{Thinking, Waiting};
 
 /// Crashes in a row after which nothing is started again until the person asks for something.

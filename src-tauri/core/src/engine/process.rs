@@ -57,6 +57,16 @@ impl EngineOptions {
         let executable = std::env::var_os("TEKTRA_ENGINE").map(PathBuf::from).or(beside).unwrap_or_else(|| name.into());
         Self { executable, threads: None }
     }
+
+    /// The executable for models with layers on GPUs: `TEKTRA_ENGINE_CUDA`, else `tektra-engine-cuda` beside the other,
+    /// else that one, which may have been built for both. An engine that is linked against a driver starts only where
+    /// there is one, so everything else is left to the engine without.
+    pub fn executable_for_gpus(&self) -> PathBuf {
+        let name = format!("tektra-engine-cuda{}", std::env::consts::EXE_SUFFIX);
+        let named = std::env::var_os("TEKTRA_ENGINE_CUDA").map(PathBuf::from);
+        let beside = || Some(self.executable.with_file_name(name)).filter(|path| path.is_file());
+        named.or_else(beside).unwrap_or_else(|| self.executable.clone())
+    }
 }
 
 type Routes = Arc<Mutex<HashMap<u64, mpsc::UnboundedSender<Reply>>>>;
@@ -262,7 +272,8 @@ impl Process {
 
 fn spawn(options: &EngineOptions, home: &Home, placement: &Placement) -> std::io::Result<Child> {
     let gpus: Vec<_> = layers(placement).iter().filter_map(|on| Some(on.gpu?.to_string())).collect();
-    let mut command = Command::new(&options.executable);
+    let executable = if gpus.is_empty() { options.executable.clone() } else { options.executable_for_gpus() };
+    let mut command = Command::new(executable);
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -301,7 +312,11 @@ async fn route(mut replies: Reader<Reply>, routes: Routes, pongs: watch::Sender<
     while let Some(Ok(reply)) = replies.next().await {
         let (id, last) = match &reply {
             Reply::Delta { id, .. } => (*id, false),
-            Reply::Finished { id, .. } | Reply::Failed { id, .. } | Reply::Profiled { id, .. } => (*id, true),
+            Reply::Finished { id, .. }
+            | Reply::Failed { id, .. }
+            | Reply::Profiled { id, .. }
+            | Reply::Stats { id, .. }
+            | Reply::Metrics { id, .. } => (*id, true),
             _ => {
                 pongs.send_replace(Instant::now());
                 continue;

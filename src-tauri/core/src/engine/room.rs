@@ -1,7 +1,7 @@
 //! Room for models: what a load needs, who makes way for it, and what an unload gives back.
 
 use std::{
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,7 @@ use crate::{
         placement::{self, PlacementWish},
         resident_bytes,
     },
+    resources::ResourceSample,
 };
 
 /// The system hands pages back a moment after a process has gone.
@@ -71,13 +72,13 @@ impl Engine {
         Ok(placement::placed(model, &devices, &corrections, KEPT_KV_BYTES))
     }
 
-    /// The metrics of this process in the text format of Prometheus.
-    pub async fn metrics(&self) -> String {
-        let resident = match self.0.processes.try_lock() {
-            Ok(processes) => processes.iter().filter_map(|process| resident_bytes(process.pid)).sum(),
-            Err(_) => 0,
-        };
-        metrics::text(self.0.waiting.load(Ordering::Relaxed), resident)
+    /// The metrics of this process in the text format of Prometheus, with the machine as it is in `sample`.
+    pub(crate) async fn metrics(&self, sample: Option<&ResourceSample>) -> String {
+        let resident = self.0.processes.try_lock().ok();
+        let resident_bytes =
+            resident.map(|all| all.iter().filter_map(|process| resident_bytes(process.pid)).sum::<u64>());
+        let told = self.told_metrics().await;
+        metrics::text(&metrics::Now { waiting: self.waiting(), resident_bytes, sample }, &told)
     }
 
     /// Ends a process after the answers that it is writing, and measures what that gave back.

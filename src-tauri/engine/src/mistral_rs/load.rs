@@ -1,14 +1,18 @@
 //! Loading a model with mistral.rs.
 
-use std::{path::Path, time::Duration};
+use std::{num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
 use mistralrs::{
     DefaultSchedulerMethod, Device, DeviceMapSetting, Model, ModelDType, SchedulerConfig, TokenSource,
-    core::{DeviceLayerMapMetadata, DeviceMapMetadata, GGUFLoaderBuilder, GGUFSpecificConfig, MistralRsBuilder},
+    core::{
+        DeviceLayerMapMetadata, DeviceMapMetadata, GGUFLoaderBuilder, GGUFSpecificConfig, MemoryGpuConfig,
+        MistralRsBuilder, PagedAttentionConfig, PagedCacheType, paged_attn_supported,
+    },
 };
 use tektra_protocol::{Dtype, LayersOn, LoadRequest, Reply};
 use tokio::sync::mpsc;
 
+use super::MistralRs;
 use crate::load::panic_text;
 
 /// How often progress is told.
@@ -25,7 +29,7 @@ pub(crate) async fn load(
     request: &LoadRequest,
     first: Device,
     out: &mpsc::UnboundedSender<Reply>,
-) -> Result<(Model, Vec<String>), String> {
+) -> Result<(MistralRs, Vec<String>), String> {
     let path = Path::new(&request.path);
     let (Some(folder), Some(file)) = (path.parent(), path.file_name()) else {
         return Err(format!("`{}` is not a file", request.path));
@@ -44,26 +48,30 @@ pub(crate) async fn load(
         None,
     )
     .build();
-    let (dtype, layers) = (dtype(request.dtype), placed(&request.layers));
+    let (dtype, layers, paged) = (dtype(request.dtype), placed(&request.layers), paged(request)?);
     // It blocks for as long as it reads the file, so it gets a thread of its own.
     let telling = tokio::spawn(tell_progress(out.clone()));
     let pipeline = tokio::task::spawn_blocking(move || {
         let source = TokenSource::None;
-        loader.load_model_from_hf(None, source, &dtype, &first, true, layers, None, None)
+        loader.load_model_from_hf(None, source, &dtype, &first, true, layers, None, paged)
     });
     let pipeline = pipeline.await;
     telling.abort();
     let pipeline =
         pipeline.map_err(|failure| panic_text(failure.into_panic()))?.map_err(|error| format!("{error:#}"))?;
-    let one = 1.try_into().map_err(|_| "one answer at a time".to_owned())?;
-    let scheduler = SchedulerConfig::DefaultScheduler { method: DefaultSchedulerMethod::Fixed(one) };
+    let paged = pipeline.lock().await.get_metadata().cache_config.clone();
+    // One answer at a time: several give NaN with a paged cache, and other texts than alone without.
+    let scheduler = match paged {
+        Some(config) => SchedulerConfig::PagedAttentionMeta { max_num_seqs: 1, config },
+        None => SchedulerConfig::DefaultScheduler { method: DefaultSchedulerMethod::Fixed(NonZeroUsize::MIN) },
+    };
     let runner = MistralRsBuilder::new(pipeline, scheduler, false, None)
         // mistral.rs keeps every finished conversation for ever on the CPU and counts one token too
         // many as cached, which changes the next answer.
         .with_no_prefix_cache(true)
         .build()
         .await;
-    Ok((Model::new(runner), warnings))
+    Ok((MistralRs { model: Model::new(runner), counts: Arc::default() }, warnings))
 }
 
 /// mistral.rs tells nobody how far it is, so what the process has read is told, where the system counts that.
@@ -78,6 +86,18 @@ async fn tell_progress(out: mpsc::UnboundedSender<Reply>) {
         let Some(now) = read() else { return };
         let _ = out.send(Reply::Loading { done_bytes: now - before });
     }
+}
+
+/// A KV cache in pages with kernels of its own, where all layers lie on GPUs: it decodes faster (BENCHMARKS.md). As large
+/// as the context, or mistral.rs would take nearly all of the free memory. `TEKTRA_PAGED_ATTENTION=0` compares.
+fn paged(request: &LoadRequest) -> Result<Option<PagedAttentionConfig>, String> {
+    let wanted = std::env::var("TEKTRA_PAGED_ATTENTION").map_or(true, |value| value != "0");
+    let on_gpus = !request.layers.is_empty() && request.layers.iter().all(|on| on.gpu.is_some());
+    if !wanted || !on_gpus || !paged_attn_supported() {
+        return Ok(None);
+    }
+    let memory = MemoryGpuConfig::ContextSize(request.context_length as usize);
+    PagedAttentionConfig::new(None, memory, PagedCacheType::Auto).map(Some).map_err(|error| error.to_string())
 }
 
 const fn dtype(dtype: Dtype) -> ModelDType {

@@ -1,5 +1,6 @@
 //! Producing an answer with mistral.rs: GPUs, and models that the CPU executor does not know.
 
+mod counts;
 mod load;
 
 use std::{
@@ -12,14 +13,42 @@ use mistralrs::{
     Constraint, Model, NormalRequest, Request, RequestLike, RequestMessage, Response, SamplingParams, Tensor,
     TextMessageRole, TextMessages,
 };
-use tektra_protocol::{Failure, FinishReason, GenerateRequest, Reply, Role, Stages, Turn, Usage};
+use tektra_protocol::{EngineStats, Failure, FinishReason, GenerateRequest, Reply, Role, Stages, Turn, Usage};
 use tokio::sync::{mpsc, oneshot};
 
+use counts::Counts;
+pub(crate) use counts::metrics;
 pub(crate) use load::load;
+
+/// A model that mistral.rs computes.
+pub(crate) struct MistralRs {
+    model: Model,
+    counts: Arc<Counts>,
+}
+
+impl MistralRs {
+    /// What is known of it: mistral.rs tells nobody what weights and caches take.
+    pub(crate) fn stats(&self) -> EngineStats {
+        self.counts.read()
+    }
+}
 
 /// Streams an answer into `out`.
 pub(crate) async fn stream(
-    model: &Model,
+    runner: &MistralRs,
+    context_length: u32,
+    request: GenerateRequest,
+    cancelled: oneshot::Receiver<()>,
+    out: &mpsc::UnboundedSender<Reply>,
+) -> Result<(FinishReason, Usage), Failure> {
+    let active = runner.counts.begin();
+    let answer = stream_counted(runner, context_length, request, cancelled, out).await;
+    active.end(&answer);
+    answer
+}
+
+async fn stream_counted(
+    MistralRs { model, counts }: &MistralRs,
     context_length: u32,
     request: GenerateRequest,
     mut cancelled: oneshot::Receiver<()>,
@@ -38,7 +67,8 @@ pub(crate) async fn stream(
     let continued = request.continue_from.is_some();
     // mistral.rs guards the number of generated tokens, not the context: more would end in an error of its KV cache.
     let max_tokens = request.max_tokens.clamp(1, room);
-    let clock = Arc::new(TokenClock::default());
+    let clock = Arc::new(TokenClock { counts: counts.clone(), ticks: Mutex::default() });
+    counts.prompt(prompt.len());
     let mut chunks = send(model, request, prompt, max_tokens, clock.clone()).await?;
 
     let mut reasoning = false;
@@ -172,8 +202,10 @@ fn messages(turns: &[Turn]) -> TextMessages {
 
 /// Counts the sampled tokens and notes when: chunks are no measure, since several tokens may share one
 /// and the end token has none.
-#[derive(Default)]
-struct TokenClock(Mutex<Ticks>);
+struct TokenClock {
+    counts: Arc<Counts>,
+    ticks: Mutex<Ticks>,
+}
 
 #[derive(Clone, Copy, Default)]
 struct Ticks {
@@ -184,7 +216,8 @@ struct Ticks {
 
 impl TokenClock {
     fn tick(&self) {
-        let mut ticks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.counts.generated();
+        let mut ticks = self.ticks.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         ticks.tokens += 1;
         ticks.first.get_or_insert(now);
@@ -192,6 +225,6 @@ impl TokenClock {
     }
 
     fn read(&self) -> Ticks {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.ticks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
