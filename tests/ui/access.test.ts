@@ -1,6 +1,5 @@
-import axe from "axe-core";
+import { axeViolations } from "./axe";
 import { expect, test } from "vitest";
-import type { Page } from "playwright-core";
 import {
   answers,
   field,
@@ -20,26 +19,6 @@ import {
 } from "./showpieces";
 import { shelf } from "./stories";
 
-/** What axe-core finds serious, as "rule: where". */
-async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const results = await page.evaluate(() =>
-    (window as unknown as { axe: typeof axe }).axe.run(document, {
-      resultTypes: ["violations"],
-      // KaTeX repeats a formula for the eye and hides that copy from screen readers.
-      rules: { region: { enabled: true } },
-    }),
-  );
-  return results.violations
-    .filter(
-      (violation) =>
-        violation.impact === "serious" || violation.impact === "critical",
-    )
-    .flatMap((violation) =>
-      violation.nodes.map((node) => `${violation.id}: ${node.html}`),
-    );
-}
-
 test.each<Theme>(["light", "dark"])("nothing serious in %s", async (theme) => {
   const failed = {
     kind: "failed" as const,
@@ -54,27 +33,27 @@ test.each<Theme>(["light", "dark"])("nothing serious in %s", async (theme) => {
     { theme },
   );
   await see(page.getByText("Ask something"));
-  expect(await violations(page)).toEqual([]);
+  expect(await axeViolations(page)).toEqual([]);
   await row(page, longTalk.title).click();
   await see(answers(page));
-  expect(await violations(page)).toEqual([]);
+  expect(await axeViolations(page)).toEqual([]);
   await row(page, brokenTalk.title).click();
   await see(page.getByText("Interrupted:"));
-  expect(await violations(page)).toEqual([]);
+  expect(await axeViolations(page)).toEqual([]);
   await page.keyboard.press("Control+k");
   await see(page.getByRole("option"));
-  expect(await violations(page)).toEqual([]);
+  expect(await axeViolations(page)).toEqual([]);
   await page.keyboard.press("Escape");
   await page.keyboard.press("Control+m");
   await see(page.getByRole("menu"));
-  expect(await violations(page)).toEqual([]);
+  expect(await axeViolations(page)).toEqual([]);
   await page.keyboard.press("Escape");
   await page.keyboard.press("Control+,");
   await see(page.getByRole("heading", { name: "Settings" }));
-  expect(await violations(page)).toEqual([]);
+  expect(await axeViolations(page)).toEqual([]);
   await page.keyboard.press("?");
   await see(page.getByRole("dialog", { name: "Keys" }));
-  expect(await violations(page)).toEqual([]);
+  expect(await axeViolations(page)).toEqual([]);
 });
 
 test.each<Theme>(["light", "dark"])(
@@ -92,27 +71,28 @@ test.each<Theme>(["light", "dark"])(
     await see(field(page));
     await page.keyboard.press("Control+2");
     await see(page.getByText("predicted"));
-    expect(await violations(page)).toEqual([]);
+    expect(await axeViolations(page)).toEqual([]);
     await page.locator('[data-model="Qwen3-4B-Instruct"]').click();
     await see(page.getByText("Does not fit"));
     await see(page.getByText("apache-2.0"));
-    expect(await violations(page)).toEqual([]);
+    expect(await axeViolations(page)).toEqual([]);
     await page.locator('[data-model="Mystery-7B"]').click();
     await see(page.getByText("Download it again."));
-    expect(await violations(page)).toEqual([]);
+    expect(await axeViolations(page)).toEqual([]);
     await page.keyboard.press("Control+Shift+u");
     await see(page.getByText("Unloaded SmolLM2-135M"));
-    expect(await violations(page)).toEqual([]);
+    expect(await axeViolations(page)).toEqual([]);
     await page.keyboard.press("Control+d");
     await see(page.getByRole("heading", { name: "Catalogue" }));
-    expect(await violations(page)).toEqual([]);
+    expect(await axeViolations(page)).toEqual([]);
   },
 );
 
 test("an answer is announced sentence by sentence", async () => {
   const page = await open({
     reply: "The moon pulls. The sea follows. And so on",
-    tickMs: 60,
+    // Slow enough to be read between two words on a busy machine.
+    tickMs: 300,
   });
   const spoken = page
     .getByRole("log", { name: "Answer being written" })

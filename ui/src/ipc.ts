@@ -1,6 +1,15 @@
 import { Channel } from "@tauri-apps/api/core";
 import { commands, type CoreEvent, type ErrorReport, type FolderKind } from "./bindings";
-import type { PlacementWish, ProfileGoal, SendRequest, Settings } from "./bindings";
+import type {
+  BenchFormat,
+  BenchRequest,
+  LoadRequest,
+  PlacementWish,
+  ProfiledProcess,
+  ProfileGoal,
+  SendRequest,
+  Settings,
+} from "./bindings";
 import { Failure } from "./lib/failure";
 
 // The only file that knows how the window and the core talk to each other.
@@ -54,6 +63,29 @@ export const ipc = {
   workshopState: () => ask(() => commands.workshopState()),
   hubSearch: (text: string) => ask(() => commands.hubSearch(text)),
   hubFiles: (repository: string) => ask(() => commands.hubFiles(repository)),
+  resourcesWatch: (intervalMs: number) => ask(() => commands.resourcesWatch(intervalMs)),
+  resourcesUnwatch: () => ask(() => commands.resourcesUnwatch()),
+  resourcesProbes: () => ask(() => commands.resourcesProbes()),
+  benchPlan: (request: BenchRequest) => ask(() => commands.benchPlan(request)),
+  benchStart: (request: BenchRequest) => ask(() => commands.benchStart(request)),
+  benchCancel: () => ask(() => commands.benchCancel()),
+  benchResume: (id: string) => ask(() => commands.benchResume(id)),
+  benchState: () => ask(() => commands.benchState()),
+  benchRuns: () => ask(() => commands.benchRuns()),
+  benchRun: (id: string) => ask(() => commands.benchRun(id)),
+  benchDelete: (id: string) => ask(() => commands.benchDelete(id)),
+  benchCompare: (a: string, b: string) => ask(() => commands.benchCompare(a, b)),
+  benchExport: (id: string, format: BenchFormat) => ask(() => commands.benchExport(id, format)),
+  benchApply: (id: string, cell: number) => ask(() => commands.benchApply(id, cell)),
+  loadtestStart: (request: LoadRequest) => ask(() => commands.loadtestStart(request)),
+  loadtestCancel: () => ask(() => commands.loadtestCancel()),
+  loadtestState: () => ask(() => commands.loadtestState()),
+  profileTraces: () => ask(() => commands.profileTraces()),
+  profileRecord: (process: ProfiledProcess, seconds: number) =>
+    ask(() => commands.profileRecord(process, seconds)),
+  profileCancel: () => ask(() => commands.profileCancel()),
+  profileRender: (messageId: string, milliseconds: number, frames: number) =>
+    ask(() => commands.profileRender(messageId, milliseconds, frames)),
   suggestions: () => ask(() => commands.suggestions()),
   downloadsList: () => ask(() => commands.downloadsList()),
   downloadStart: (what: string) => ask(() => commands.downloadStart(what)),

@@ -10,9 +10,13 @@ import type {
   Started,
   Unloaded,
 } from "../../../ui/src/bindings";
+import { Bench } from "./bench";
+import { Load } from "./load";
 import { Models } from "./models";
 import type { FakeOptions } from "./options";
 import { Placements } from "./placement";
+import { Profile } from "./profile";
+import { Resources } from "./resources";
 import { Store } from "./store";
 import { Workshop } from "./workshop";
 
@@ -36,6 +40,10 @@ export class Core {
   #models: Models;
   #placements: Placements;
   #workshop: Workshop;
+  #bench: Bench;
+  #resources: Resources;
+  #loadTest: Load;
+  #profile: Profile;
   #engine: EngineState;
   #settings: Settings;
   #stopped = new Set<string>();
@@ -51,6 +59,13 @@ export class Core {
       return this.#settings;
     });
     this.#workshop = new Workshop(options, emit);
+    this.#bench = new Bench(options, emit, (model) => {
+      this.#settings = { ...this.#settings, model };
+      return this.#settings;
+    });
+    this.#resources = new Resources(options.resources, emit);
+    this.#loadTest = new Load(options.load, emit);
+    this.#profile = new Profile(options.profile);
     this.#engine = options.engine;
     this.#settings = options.settings;
   }
@@ -65,7 +80,11 @@ export class Core {
       this.#commands[command] ??
       this.#models.commands[command] ??
       this.#placements.commands[command] ??
-      this.#workshop.commands[command];
+      this.#workshop.commands[command] ??
+      this.#bench.commands[command] ??
+      this.#resources.commands[command] ??
+      this.#loadTest.commands[command] ??
+      this.#profile.commands[command];
     if (!handler)
       throw { code: "not_found", message: `No command ${command}.`, hint: "" };
     // What goes over the wire is a copy.

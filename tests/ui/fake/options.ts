@@ -9,6 +9,10 @@ import type {
   Settings,
   Suggestions,
 } from "../../../ui/src/bindings";
+import type { FakeResources } from "./resources";
+import type { FakeBench } from "./bench";
+import type { FakeLoad } from "./load";
+import type { FakeProfile } from "./profile";
 import type { FakeHub, FakeWorkshop } from "./workshop";
 
 /** A conversation the fake core holds from the start; `messages` may branch. */
@@ -36,7 +40,11 @@ export type FakeOptions = {
   /** Time in which a tenth of a download comes. */
   downloadTickMs: number;
   workshop: FakeWorkshop;
+  bench: FakeBench;
   hub: FakeHub;
+  resources: FakeResources;
+  load: FakeLoad;
+  profile: FakeProfile;
   engine: EngineState;
   /** The words that every answer consists of. */
   reply: string;

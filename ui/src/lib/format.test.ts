@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import {
   count,
   counted,
+  brief,
   duration,
   estimate,
   figures,
@@ -44,6 +45,16 @@ test.each([
   [125_000, "2 min 5 s"],
 ])("a time of %d ms", (ms, expected) => {
   expect(duration(ms)).toBe(expected);
+});
+
+test.each([
+  [0, "0 ms"],
+  [2.14, "2.14 ms"],
+  [99.96, "100 ms"],
+  [412.3, "412 ms"],
+  [5120, "5.12 s"],
+])("a time of %d ms that may be short is %s", (ms, expected) => {
+  expect(brief(ms)).toBe(expected);
 });
 
 test("estimates are coarse and never nothing", () => {

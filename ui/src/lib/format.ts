@@ -46,6 +46,11 @@ export function estimate(ms: number): string {
   return `${count(minutes)} min`;
 }
 
+/** A measured time that may be short, at three significant figures: "2.14 ms", "412 ms", "1.23 s". */
+export function brief(ms: number): string {
+  return ms > 0 && ms < 99.95 ? `${figures(ms)} ms` : duration(ms);
+}
+
 /** A size in MiB: "94 MiB", "4.21 GiB", and where a whole MiB would be coarse "0.482 MiB". */
 export function size(mib: number): string {
   if (mib >= 1023.5) return `${figures(mib / 1024)} GiB`;

@@ -1,4 +1,5 @@
 import { tick } from "svelte";
+import { bench } from "../bench/bench.svelte";
 import type { FolderKind, Message } from "../bindings";
 import { composer } from "../chat/composer.svelte";
 import { copy } from "../chat/copy";
@@ -13,6 +14,7 @@ import { profiles } from "../models/profiles.svelte";
 import { preferences } from "../settings/settings.svelte";
 import { engine } from "./engine.svelte";
 import { layout } from "./layout.svelte";
+import { measuring, measuringPlaces, resourcesBack } from "./measuring";
 import { attempt, toasts } from "./toasts.svelte";
 
 /** Something a person can do from anywhere: by its key, from the palette, or by a button. */
@@ -299,6 +301,7 @@ export const actions = {
     key: { key: "F5" },
     run: () => void engine.lookAgain(),
   },
+  ...measuring,
   palette: {
     label: "Find anything",
     group: "Window",
@@ -320,6 +323,7 @@ export const actions = {
       layout.show("models");
     },
   },
+  ...measuringPlaces,
   settings: {
     label: "Settings",
     group: "Window",
@@ -382,6 +386,8 @@ export function onWindowKey(event: KeyboardEvent): void {
 /** Closes the nearest thing, or else stops the answer. */
 function escape(): boolean {
   if (layout.drawerOpen) layout.closeDrawer();
+  else if (layout.view === "benchmark" && bench.back()) return true;
+  else if (layout.view === "resources" && resourcesBack()) return true;
   else if (layout.view !== "chat") layout.show("chat");
   else if (thread.streaming) thread.stop();
   else return false;

@@ -4,7 +4,7 @@ import { recall, remember } from "../lib/remember";
 const NARROW = "(max-width: 900px)";
 
 /** A place of the rail. */
-export type View = "chat" | "models" | "settings";
+export type View = "chat" | "models" | "benchmark" | "resources" | "settings";
 
 /** What the window shows, apart from any content. */
 class Layout {

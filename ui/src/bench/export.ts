@@ -1,0 +1,80 @@
+import type { BenchFormat, BenchRunSummary } from "../bindings";
+
+/** What a run can be written as, and what that is good for. */
+export const FORMATS: {
+  format: BenchFormat;
+  label: string;
+  words: string;
+  ending: string;
+  type: string;
+}[] = [
+  {
+    format: "markdown",
+    label: "Markdown",
+    words: "A table for an issue or a page",
+    ending: ".md",
+    type: "text/markdown",
+  },
+  {
+    format: "csv",
+    label: "CSV",
+    words: "A row for each figure, for a spreadsheet",
+    ending: ".csv",
+    type: "text/csv",
+  },
+  {
+    format: "json",
+    label: "JSON",
+    words: "Everything, every sample included",
+    ending: ".json",
+    type: "application/json",
+  },
+  {
+    format: "llama_bench_json",
+    label: "llama-bench JSON",
+    words: "As llama-bench writes it, for tools that read that",
+    ending: "-llama-bench.json",
+    type: "application/json",
+  },
+];
+
+/** The name of a file about a run: "tektra-bench-quick-2026-11-23-1640.csv". */
+export function fileName({ preset, started_ms }: BenchRunSummary, ending: string): string {
+  if (started_ms === null) return `tektra-bench-${preset}${ending}`;
+  const at = new Date(started_ms);
+  const two = (n: number) => String(n).padStart(2, "0");
+  const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+  return `tektra-bench-${preset}-${day}-${two(at.getHours())}${two(at.getMinutes())}${ending}`;
+}
+
+/** Gives something to the WebView to save, as a download. */
+export function save(name: string, content: Blob): void {
+  const url = URL.createObjectURL(content);
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  // Not put into the page: there a click on a link means the person's browser.
+  link.click();
+  // The download reads the address after the click.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+/** Puts a picture on the clipboard; false when the system did not let us. */
+export async function copyPicture(picture: Promise<Blob>): Promise<boolean> {
+  try {
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": picture })]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What is drawn on a canvas, as a PNG. */
+export function toPng(canvas: HTMLCanvasElement): Promise<Blob> {
+  return new Promise((done, failed) => {
+    canvas.toBlob((blob) => {
+      if (blob) done(blob);
+      else failed(new Error("the picture could not be written"));
+    }, "image/png");
+  });
+}

@@ -1,0 +1,64 @@
+import type { CoreEvent } from "../bindings";
+
+/** A frame later than this was held up by a window that could not be seen. */
+const LATEST_MS = 1000;
+
+/** What the page spent on an answer: the sum over its frames, and how many there were. */
+export type Rendered = { messageId: string; milliseconds: number; frames: number };
+
+type Answer = { milliseconds: number; frames: number };
+
+/** Calls back when the frame that is being prepared has been painted. */
+function afterPaint(run: () => void): void {
+  requestAnimationFrame(() => {
+    // A message is handled after the painting that follows the callbacks of a frame.
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      run();
+    };
+    port2.postMessage(null);
+  });
+}
+
+/** Measures the time from the arrival of an answer's pieces to the frame that shows them. */
+export class RenderClock {
+  #answers = new Map<string, Answer>();
+  /** The first piece of an answer that waits for the next frame, and when it came. */
+  #waiting = new Map<string, number>();
+  #ended = new Set<string>();
+  #asked = false;
+
+  constructor(
+    private onend: (rendered: Rendered) => void,
+    private now: () => number = () => performance.now(),
+    private painted: (run: () => void) => void = afterPaint,
+  ) {}
+
+  /** Takes a piece of an answer that is on the screen, or its end. */
+  take(event: Extract<CoreEvent, { type: "answer_delta" | "answer_finished" }>): void {
+    const id = event.type === "answer_delta" ? event.message_id : event.message.id;
+    if (!this.#waiting.has(id)) this.#waiting.set(id, this.now());
+    if (event.type === "answer_finished") this.#ended.add(id);
+    if (this.#asked) return;
+    this.#asked = true;
+    this.painted(() => this.#paint());
+  }
+
+  #paint() {
+    this.#asked = false;
+    for (const [id, arrived] of this.#waiting) {
+      const took = this.now() - arrived;
+      const { milliseconds, frames } = this.#answers.get(id) ?? { milliseconds: 0, frames: 0 };
+      if (took > LATEST_MS) continue;
+      this.#answers.set(id, { milliseconds: milliseconds + took, frames: frames + 1 });
+    }
+    this.#waiting.clear();
+    for (const messageId of this.#ended) {
+      const answer = this.#answers.get(messageId);
+      if (answer) this.onend({ messageId, ...answer });
+      this.#answers.delete(messageId);
+    }
+    this.#ended.clear();
+  }
+}
