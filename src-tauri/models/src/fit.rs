@@ -39,9 +39,6 @@ const MERGE_BYTES: u64 = 210;
 /// Threads whose scores of attention are counted: four queries each over the whole context.
 const THREADS: u64 = 8;
 
-/// What a touch of a mapped file brings into memory: the usual fault-around of Linux.
-const TOUCH_BYTES: f64 = 65_536.0;
-
 /// Where a model is to be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -199,7 +196,7 @@ struct Parts {
 }
 
 /// Every matrix is copied into packed form, as large as in the file, whose pages are given back layer by layer. Of the
-/// embeddings the rows that tokens need are read from the mapped file, even where a packed copy serves as output.
+/// embeddings only the rows that tokens need are read, even where a packed copy serves as output.
 fn cpu_executor(facts: &Facts, plan: &Plan) -> Parts {
     let shape = Sizes::of(facts);
     let embeddings = facts.part_bytes(Part::Embeddings);
@@ -207,8 +204,7 @@ fn cpu_executor(facts: &Facts, plan: &Plan) -> Parts {
     let tied = if facts.embeddings_are_output() { embeddings } else { 0 };
     let packed = matrices.iter().fold(tied, |sum, bytes| sum.saturating_add(*bytes));
     let norms = group_parameters(facts, Part::Norms).saturating_mul(4);
-    let tokens = u64::from(plan.context_tokens) * u64::from(plan.parallel);
-    let weights = packed.saturating_add(touched(embeddings, tokens)).saturating_add(norms);
+    let weights = packed.saturating_add(norms);
 
     let page = shape.kv_token_bytes(plan.kv).saturating_mul(PAGE_TOKENS).saturating_add(4096);
     let pages = u64::from(plan.context_tokens).div_ceil(PAGE_TOKENS) * u64::from(plan.parallel);
@@ -235,16 +231,6 @@ fn cpu_executor(facts: &Facts, plan: &Plan) -> Parts {
         compute: buffers.saturating_add(base),
         while_loading: packed.saturating_add(layer).saturating_add(norms).saturating_add(base),
     }
-}
-
-/// How much of a mapped table of `bytes` is in memory after `tokens` rows of it were read at random, which is more than
-/// a text reads: its words repeat.
-fn touched(bytes: u64, tokens: u64) -> u64 {
-    if bytes == 0 {
-        return 0;
-    }
-    let share = 1.0 - (-(tokens as f64) * TOUCH_BYTES / bytes as f64).exp();
-    (bytes as f64 * share) as u64
 }
 
 fn mistral_rs_cpu(facts: &Facts, plan: &Plan) -> Parts {
@@ -335,13 +321,5 @@ mod tests {
     #[test]
     fn a_page_is_a_page_of_the_executor() {
         assert_eq!(PAGE_TOKENS as usize, tektra_kernels::PAGE);
-    }
-
-    #[test]
-    fn a_table_is_never_more_than_wholly_in_memory() {
-        assert_eq!(touched(0, 10), 0);
-        assert_eq!(touched(1 << 20, 0), 0);
-        assert!((60_000..=65_536).contains(&touched(1 << 20, 1)));
-        assert_eq!(touched(1 << 20, 10_000_000), 1 << 20);
     }
 }
