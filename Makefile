@@ -6,7 +6,7 @@ SHELL_CRATES := --release --workspace --exclude tektra-engine
 ENGINE_CRATE := --release -p tektra-engine
 PAGE_SOURCES := $(shell find ui/src -type f 2>/dev/null) ui/index.html ui/vite.config.ts ui/package-lock.json
 
-.PHONY: run test setup prepare build check lint deny test-rust test-engine test-page test-window bindings format screenshots measure bench-cpu test-executor clean
+.PHONY: run test setup prepare build check lint deny test-rust test-engine test-page test-window bindings format screenshots measure bench-cpu bench-standard engine-cuda test-executor clean
 
 run: prepare ## Set up, build, open the window; without a display: a terminal chat
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then exec $(TARGET)/tektra; else exec $(TARGET)/tektra-cli chat; fi
@@ -25,6 +25,9 @@ build: ui/dist/index.html ## Build the window, the terminal and the engine
 	@echo "· building the engine (the first time about 14 minutes on two cores)" >&2
 	@cargo build $(ENGINE_CRATE)
 
+engine-cuda: ## Build the engine for NVIDIA GPUs beside the other one; COMPUTE_CAP=90 and CUDA=FOLDER for others
+	@scripts/cuda/build.sh $(TARGET) $(or $(CUDA),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tektra/cuda) $(or $(COMPUTE_CAP),auto)
+
 ui/dist/index.html: $(PAGE_SOURCES)
 	@echo "· building the page" >&2
 	@cd ui && npm run --silent build -- --logLevel warn
@@ -42,7 +45,7 @@ deny:
 	@scripts/deny.sh
 
 test-rust: build ## Behaviour with the scripted engine, terminal, store; 1 minute after the build
-	cargo test $(SHELL_CRATES) --lib --bins --test bench --test bindings --test chat --test lifecycle --test models --test models_terminal --test profile --test rooms --test shelf --test store --test terminal
+	cargo test $(SHELL_CRATES) --lib --bins --test bench --test bindings --test chat --test lifecycle --test metrics --test models --test models_terminal --test profile --test resources --test rooms --test shelf --test store --test terminal
 	cargo test $(SHELL_CRATES) --test fetch --test inspect --test scan --test mutations --test fit --test catalogue --test profiles --test broken --test plans --test round_trip
 
 test-engine: build ## The real engine on the starter model
@@ -72,6 +75,9 @@ measure: prepare ## Print the tables of BENCHMARKS.md for this machine
 
 bench-cpu: prepare ## Compare the CPU engine with llama.cpp on the same files; ARGS="--quick" for a short one
 	@python3 scripts/bench/bench_cpu.py --engine $(TARGET)/tektra-engine $(ARGS)
+
+bench-standard: prepare ## The standard benchmark of tektra-cli, and llama.cpp before and after it on the same file; MODEL=FILE for another
+	@python3 scripts/bench/standard.py --cli $(TARGET)/tektra-cli --model $(or $(MODEL),$(HOME)/.local/share/tektra/models/SmolLM2-135M-Instruct.Q4_1.gguf)
 
 clean:
 	cargo clean

@@ -219,7 +219,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measures Tektra's CPU engine and llama.cpp alternately on the same files.")
     parser.add_argument("--engine", type=Path, required=True, metavar="PATH", help="Tektra's engine executable")
     parser.add_argument("--threads", type=numbers, default=sorted({1, os.cpu_count() or 1}), help="default: 1 and all cores")
-    parser.add_argument("--shapes", type=among(list(random_gguf.SHAPES)), default=["1b"], help="e.g. 135m,1b or all; default: 1b")
+    shapes = [shape for shape in random_gguf.SHAPES if shape != "8b"]  # A GPU's.
+    parser.add_argument("--shapes", type=among(shapes), default=["1b"], help="e.g. 135m,1b or all; default: 1b")
     parser.add_argument("--types", type=among(list(random_gguf.TYPES)), default=["Q4_0", "Q4_K", "Q6_K", "Q8_0", "F16"],
                         help="e.g. Q4_K,Q8_0 or all; default: Q4_0,Q4_K,Q6_K,Q8_0,F16")
     parser.add_argument("--quick", action="store_true", help="the starter model and 1b Q4_K only")

@@ -62,6 +62,7 @@ SHAPES = {
     "135m": Shape(layers=30, dim=576, heads=9, kv_heads=3, head_dim=64, ffn=1536),
     "1b": Shape(layers=16, dim=2048, heads=32, kv_heads=8, head_dim=64, ffn=8192),
     "3b": Shape(layers=28, dim=3072, heads=24, kv_heads=8, head_dim=128, ffn=8192),
+    "8b": Shape(layers=32, dim=4096, heads=32, kv_heads=8, head_dim=128, ffn=14336),
 }
 TYPES = {
     "F16": Type(1, 1, 1, 2),

@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""Checks Tektra on a machine with an NVIDIA GPU and prints one table: what the product promises of a GPU, and what it did.
+
+Everything goes through `tektra-cli`, as a person would use it: the devices and their memory beside nvidia-smi's, the same questions with all,
+half and none of the layers on the GPU, ten loads and unloads, and the speed of the starter model and of a large one with random weights.
+A machine without a GPU gets a clear word and exit status 2; a promise that is broken, exit status 1.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
+import random_gguf  # noqa: E402
+
+QUESTIONS = [
+    "Why does the sea have tides?",
+    "Write one sentence about a lighthouse.",
+    "What is the capital of France?",
+    "Count from one to ten.",
+    "Name three colours.",
+]
+TOKENS = 48
+LONG = "Tell the story of the old lighthouse and the keeper's daughter, who read the weather from the birds. " * 24
+MOST_MIB_APART = 64
+MOST_MIB_LEFT = 5
+
+
+class Check:
+    """The executables, a data folder of its own, and the lines of the table."""
+
+    def __init__(self, folder: Path, starter: Path) -> None:
+        self.cli = folder / "tektra-cli"
+        self.home = Path(tempfile.mkdtemp(prefix="tektra-gpu-"))
+        (self.home / "models").mkdir(parents=True)
+        self.starter = self.home / "models" / starter.name
+        os.symlink(starter.resolve(), self.starter)
+        self.rows: list[tuple[str, str, str]] = []
+        self.broken = 0
+
+    def row(self, what: str, outcome: str, holds: bool | None = None) -> None:
+        """A line of the table; `holds` is whether a promise was kept, `None` where none was made."""
+        self.broken += holds is False
+        self.rows.append((what, outcome, {True: "yes", False: "NO", None: ""}[holds]))
+        print(f"· {what}: {outcome}", file=sys.stderr, flush=True)
+
+    def run(self, *arguments: str, **environment: str) -> dict:
+        """The JSON object that a command prints; its words when it fails."""
+        words = [str(self.cli), *arguments, "--json"]
+        variables = {**os.environ, "TEKTRA_HOME": str(self.home), "TEKTRA_OTHER_PROGRAMS": "0", **environment}
+        done = subprocess.run(words, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240)
+        if done.returncode:
+            raise RuntimeError(" ".join(done.stderr.split())[-300:] or f"exit status {done.returncode}")
+        return json.loads(done.stdout)
+
+    def place(self, model: str, *wish: str) -> dict:
+        """Stores where a model is to lie."""
+        return self.run("models", "place", model, "--reset", "--save", *wish)
+
+    def ask(self, model: str, question: str, tokens: int = TOKENS, **environment: str) -> dict:
+        """A greedy answer."""
+        return self.run("ask", question, "--model", model, "--temperature", "0", "--max-tokens", str(tokens), **environment)
+
+
+def gpu_memory() -> list[tuple[str, int, int]]:
+    """Name, total and used MiB of each GPU, from nvidia-smi."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,memory.used", "--format=csv,noheader,nounits"]
+    lines = subprocess.run(query, check=True, stdout=subprocess.PIPE, text=True).stdout.strip().splitlines()
+    return [(name, int(total), int(used)) for name, total, used in (line.split(", ") for line in lines)]
+
+
+def devices(check: Check) -> None:
+    """The GPUs as Tektra sees them."""
+    plan = check.run("models", "place", check.starter.stem, "--device", "gpu0")
+    seen = [device for device in plan["machine"] if device["gpu"] is not None]
+    for device, (name, total, used) in zip(seen, gpu_memory()):
+        apart = max(abs(device["total_mib"] - total), abs(device["free_mib"] - (total - used)))
+        check.row(f"GPU {device['gpu']} {name}, beside nvidia-smi", f"{apart:.0f} MiB apart", apart <= MOST_MIB_APART)
+        check.row("usable", device["unusable"]["reason"] if device["unusable"] else "yes", device["unusable"] is None)
+
+
+def same_text(check: Check) -> None:
+    """The same questions with the layers in different places."""
+    layers = check.run("models", "place", check.starter.stem)["layers"]
+    answers: dict[str, list[str]] = {}
+    places = [
+        ("CPU, mistral.rs, f32", ["--device", "cpu"], {"TEKTRA_EXECUTOR": "mistral.rs"}),
+        ("CPU, Tektra's executor", ["--device", "cpu"], {}),
+        ("all layers on the GPU, f32", ["--device", "gpu0", "--dtype", "f32", "--kv", "f32"], {"TEKTRA_PAGED_ATTENTION": "0"}),
+        ("half the layers on the GPU, f32", ["--device", "gpu0", "--gpu-layers", str(layers // 2), "--dtype", "f32", "--kv", "f32"], {}),
+        ("all layers on the GPU, auto", ["--device", "gpu0"], {"TEKTRA_PAGED_ATTENTION": "0"}),
+        ("all layers on the GPU, auto, paged KV cache", ["--device", "gpu0"], {}),
+    ]
+    for place, wish, environment in places:
+        try:
+            check.place(check.starter.stem, *wish)
+            answers[place] = [check.ask(check.starter.stem, question, **environment)["text"] for question in QUESTIONS]
+        except RuntimeError as error:
+            check.row(place, str(error), False)
+            continue
+        reference = next(iter(answers.values()))
+        same = sum(one == other for one, other in zip(answers[place], reference))
+        common = statistics.mean(shared(one, other) for one, other in zip(answers[place], reference))
+        # Other roundings part two greedy answers sooner or later; single precision everywhere should not.
+        holds = same == len(QUESTIONS) if "f32" in place else None
+        check.row(f"{place}: answers as on the CPU in f32", f"{same} of {len(QUESTIONS)}, {common:.0%} of the text in common", holds)
+
+
+def shared(one: str, other: str) -> float:
+    """Which part of the longer text both begin with."""
+    return len(os.path.commonprefix([one, other])) / max(len(one), len(other), 1)
+
+
+def cycles(check: Check) -> None:
+    """Ten loads and unloads."""
+    check.place(check.starter.stem, "--device", "gpu0")
+    before = gpu_memory()[0][2]
+    check.run("models", "load", check.starter.stem, "--cycles", "10")
+    time.sleep(1)
+    left = gpu_memory()[0][2] - before
+    check.row("memory of the GPU after ten loads and unloads", f"{left:+d} MiB", abs(left) <= MOST_MIB_LEFT)
+
+
+def speed(check: Check, model: str, place: str, wish: list[str], repetitions: int, **environment: str) -> None:
+    """First token, prefill and decode."""
+    try:
+        plan = check.place(model, *wish)
+        receipts = [check.ask(model, LONG, 128, **environment) for _ in range(repetitions)]
+    except RuntimeError as error:
+        check.row(f"{model}, {place}", str(error), False)
+        return
+    values = {}
+    for name in ("prefill_tokens_per_second", "decode_tokens_per_second", "load_ms"):
+        values[name] = statistics.median(find(receipt, name) for receipt in receipts)
+    predicted = sum(device["weights_mib"] + device["kv_mib"] + device["compute_mib"] for device in plan["devices"])
+    text = f"prefill {values['prefill_tokens_per_second']:.0f}, decode {values['decode_tokens_per_second']:.0f} tok/s"
+    check.row(f"{model}, {place}", f"{text}; load {values['load_ms'] / 1e3:.1f} s; predicted {predicted:.0f} MiB")
+
+
+def find(value: object, name: str) -> float:
+    """The number called `name`, wherever it stands."""
+    if isinstance(value, dict):
+        if isinstance(value.get(name), (int, float)):
+            return float(value[name])
+        found = [number for inner in value.values() if (number := find(inner, name)) == number]
+        return found[0] if found else float("nan")
+    return float("nan")
+
+
+def held(check: Check, model: str) -> None:
+    """What a loaded model takes of the GPU, predicted and measured."""
+    plan = check.place(model, "--device", "gpu0")
+    predicted = sum(device["weights_mib"] + device["kv_mib"] + device["compute_mib"] for device in plan["devices"] if device["gpu"] is not None)
+    before = gpu_memory()[0][2]
+    variables = {**os.environ, "TEKTRA_HOME": str(check.home), "TEKTRA_OTHER_PROGRAMS": "0"}
+    with tempfile.TemporaryFile() as rest:
+        chat = subprocess.Popen([str(check.cli), "chat", "--model", model], env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=rest, text=True)
+        assert chat.stdin and chat.stdout
+        chat.stdin.write("Name three colours.\n")
+        chat.stdin.flush()
+        most, quiet = before, time.monotonic() + 60
+        while time.monotonic() < quiet:
+            now = gpu_memory()[0][2]
+            if now > most:
+                most, quiet = now, time.monotonic() + 6
+            time.sleep(0.2)
+        chat.kill()
+        chat.wait()
+    check.row(f"{model}: memory of the GPU", f"{most - before} MiB, predicted {predicted:.0f}", None)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, required=True, help="with tektra-cli, tektra-engine and tektra-engine-cuda")
+    parser.add_argument("--starter", type=Path, required=True, help="the starter model")
+    parser.add_argument("--large", default="8b", choices=[*random_gguf.SHAPES, "none"], help="the shape of the large model")
+    parser.add_argument("--types", default="Q4_K,Q8_0", help="its types")
+    parser.add_argument("--repetitions", type=int, default=3)
+    options = parser.parse_args()
+    if not shutil.which("nvidia-smi"):
+        print("There is no NVIDIA GPU here (no nvidia-smi): nothing was checked.", file=sys.stderr)
+        return 2
+    check = Check(options.folder, options.starter)
+    try:
+        for part in (devices, same_text, cycles):
+            try:
+                part(check)
+            except (RuntimeError, subprocess.SubprocessError, KeyError) as error:
+                check.row(part.__doc__ or part.__name__, repr(error), False)
+        models = [check.starter.stem]
+        for kind in options.types.split(",") if options.large != "none" else []:
+            file = check.home / "models" / f"{options.large}.{kind}.gguf"
+            random_gguf.write(file, options.large, kind, check.starter, untied=True)
+            models.append(file.stem)
+        for model in models:
+            for place, environment in (("paged KV cache", {}), ("plain KV cache", {"TEKTRA_PAGED_ATTENTION": "0"})):
+                speed(check, model, f"GPU, {place}", ["--device", "gpu0"], options.repetitions, **environment)
+            try:
+                held(check, model)
+            except RuntimeError as error:
+                check.row(f"{model}: memory of the GPU", str(error), False)
+    finally:
+        print("\n| What | Outcome | Holds |\n|---|---|---|")
+        for row in check.rows:
+            print(f"| {' | '.join(row)} |")
+        shutil.rmtree(check.home, ignore_errors=True)
+    return 1 if check.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
