@@ -66,7 +66,8 @@ fn chunks(matrices: impl Iterator<Item = usize> + Clone, threads: usize) -> Vec<
     for (matrix, rows) in matrices.enumerate() {
         let mut first = 0;
         while first < rows {
-            let share = if threads > 1 { left.div_ceil(threads * CHUNKS_PER_THREAD) } else { left }.next_multiple_of(STEP);
+            let share =
+                if threads > 1 { left.div_ceil(threads * CHUNKS_PER_THREAD) } else { left }.next_multiple_of(STEP);
             let end = (first + share).min(rows);
             chunks.push((matrix, first, end));
             left -= end - first;
