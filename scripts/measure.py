@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures Tektra on this machine (Linux) and prints a Markdown section for BENCHMARKS.md.
 
-Parts: second-start, window, model, idle, socket. What cannot be measured is listed with its reason.
+Parts: second-start, window, model, idle, resources, socket. What cannot be measured is listed with its reason.
 Every part works in a data folder of its own, which is removed afterwards.
 """
 
@@ -249,18 +249,36 @@ def idle(options, report):
             with data_folder(options) as home, opened(options, home, *place) as (pid, _):
                 say_hi(home, place[0])
                 time.sleep(settle)
-                parts, begun = parts_of(pid), time.monotonic()
-                before = {part: cpu_s(pid) for part, pid in parts.items()}
-                time.sleep(seconds)
-                percent = 100 / (time.monotonic() - begun)
-                add_each(report, "Idle CPU", "%", f"of one core over {seconds} s",
-                         {part: percent * (cpu_s(pid) - before[part]) for part, pid in parts.items()})
+                parts = parts_of(pid)
+                add_each(report, "Idle CPU", "%", f"of one core over {seconds} s", cpu_percent(parts, seconds))
                 add_each(report, "Memory", "MiB", "PSS", {part: pss_mib(pid) for part, pid in parts.items()})
 
 
-def add_each(report, figure, unit, how, values):
+def resources(options, report):
+    """Processor time while the live charts are drawn once a second, and nothing else happens."""
+    needs("xdotool")
+    settle, seconds = (2, 5) if options.quick else (15, 60)
+    with screen() as place:
+        for _ in range(min(options.reps, 3)):
+            with data_folder(options) as home, opened(options, home, *place) as (pid, _):
+                say_hi(home, place[0])
+                run(["xdotool", "key", "ctrl+4"], environment=place[0])
+                time.sleep(settle)
+                parts = parts_of(pid)
+                add_each(report, "Live charts", "%", f"of one core over {seconds} s", cpu_percent(parts, seconds), "resources shown at 1 Hz")
+
+
+def cpu_percent(parts, seconds):
+    """What each process computes, in percent of one core."""
+    begun, before = time.monotonic(), {part: cpu_s(pid) for part, pid in parts.items()}
+    time.sleep(seconds)
+    percent = 100 / (time.monotonic() - begun)
+    return {part: percent * (cpu_s(pid) - before[part]) for part, pid in parts.items()}
+
+
+def add_each(report, figure, unit, how, values, state="a conversation open, nothing done"):
     for part, value in [*values.items(), ("all", sum(values.values()))]:
-        report.add(f"{figure}, {part}", unit, f"{how}; model loaded, a conversation open, nothing done", value)
+        report.add(f"{figure}, {part}", unit, f"{how}; model loaded, {state}", value)
 
 
 def say_hi(home, environment):
@@ -298,7 +316,7 @@ def socket(options, report):
     report.add("Engine socket, per token", "µs", "`measure-socket`", *samples)
 
 
-PARTS = {"second-start": second_start, "window": window, "model": model, "idle": idle, "socket": socket}
+PARTS = {"second-start": second_start, "window": window, "model": model, "idle": idle, "resources": resources, "socket": socket}
 
 
 def arguments():

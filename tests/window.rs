@@ -233,6 +233,32 @@ async fn a_killed_engine_and_a_killed_window_lose_nothing() {
 }
 
 #[tokio::test]
+async fn the_machine_is_shown_live_and_an_answer_where_it_went() {
+    let desk = Desk::new(Folder::with_model("small"), "scripted-engine");
+    let window = desk.open().await;
+    window.say("say 3 words every 20 ms").await;
+    window.see("First token").await;
+    window.press("//nav//button[contains(normalize-space(), 'Resources')]").await;
+    window.see("Everything else").await;
+    window.see("available").await;
+    // A figure of this machine, and not a dash: the first sample has no rates, the next ones do.
+    let begun = Instant::now();
+    loop {
+        let shown = window.text("section[aria-label=Resources]").await;
+        let mut words = shown.split_whitespace().skip_while(|word| *word != "All");
+        if words.nth(1).is_some_and(|figure| figure.parse::<f64>().is_ok()) {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "no processor time is shown:\n{shown}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    window.press("//*[@role='tab'][contains(., 'Where the time goes')]").await;
+    window.see("Writing, token by token · 3 tokens").await;
+    window.see("Saving on disk · the end").await;
+    window.close().await;
+}
+
+#[tokio::test]
 async fn a_second_start_leaves_at_once_and_the_first_window_stays() {
     let desk = Desk::new(Folder::with_model("small"), "scripted-engine");
     let window = desk.open().await;
