@@ -71,7 +71,8 @@ async fn why_no_gpu(executable: PathBuf) -> Option<Problem> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 

@@ -114,7 +114,8 @@ impl Process {
         let line = serde_json::to_string(&launch).map_err(|error| failed(error.to_string()))? + "\n";
 
         let hello = async {
-            stdin.write_all(line.as_bytes()).await.map_err(|error| failed(error.to_string()))?;
+            // An engine that has ended already takes no line; how it ended says more, and is waited for below.
+            let _ = stdin.write_all(line.as_bytes()).await;
             loop {
                 use interprocess::local_socket::traits::tokio::Listener as _;
                 let stream = listener.accept().await.map_err(|error| failed(error.to_string()))?;
