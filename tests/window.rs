@@ -252,6 +252,10 @@ async fn the_machine_is_shown_live_and_an_answer_where_it_went() {
         assert!(begun.elapsed() < PATIENCE, "no processor time is shown:\n{shown}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    let drawn = window.0.execute("return document.querySelectorAll('.plot canvas').length", vec![]).await.unwrap();
+    assert!(drawn.as_u64().unwrap() >= 3, "charts are drawn, whatever the system's language: {drawn}");
+    let shown = window.text("body").await;
+    assert!(!shown.contains("Something went wrong"), "{shown}");
     window.press("//*[@role='tab'][contains(., 'Where the time goes')]").await;
     window.see("Writing, token by token · 3 tokens").await;
     window.see("Saving on disk · the end").await;

@@ -1,3 +1,4 @@
+import "./lib/language";
 import { mount } from "svelte";
 import "katex/dist/katex.min.css";
 import "./app.css";
