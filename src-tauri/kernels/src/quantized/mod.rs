@@ -1,6 +1,8 @@
 //! Products with quantized weights: 8-bit activations times the weights' codes in whole numbers, scaled group by group.
 
 #[cfg(target_arch = "x86_64")]
+mod dot;
+#[cfg(target_arch = "x86_64")]
 mod formats;
 #[cfg(target_arch = "x86_64")]
 mod formats_k;

@@ -6,6 +6,7 @@
 use std::{arch::x86_64::*, cell::RefCell};
 
 use super::{
+    dot::{Dot, Multiply, Vnni512, VnniAvx},
     formats::{Blocks, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Scales},
     formats_k::{Q2K, Q3K, Q4K, Q5K, Q6K},
     shared::{From, each_group, for_format},
@@ -17,108 +18,6 @@ const ROWS_FOR_TILES: usize = 8;
 
 /// Rows of activations that share what is in registers.
 const TOGETHER: usize = 6;
-
-/// The 8-bit dot product of an instruction set: each 32-bit lane gains four products of codes and activations.
-///
-/// # Safety
-/// Needs the instruction set.
-unsafe trait Dot {
-    /// Whether codes may be anything that fits 8 bits, so that they can stay higher than at the lowest bits.
-    const IN_PLACE: bool;
-    /// Whether codes beyond 128 are multiplied as the signed numbers that they stand for, 128 less.
-    const SIGNED: bool = false;
-    unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i;
-
-    /// The products of a group's halves; of formats with one scale for both, the first may hold all.
-    #[inline(always)]
-    unsafe fn group<B: Blocks>(codes: &[__m256i; 8], activations: [__m256i; 8]) -> [__m256i; 2] {
-        unsafe {
-            let mut sums = [_mm256_setzero_si256(); 2];
-            for i in 0..8 {
-                sums[i / 4] = Self::dot(sums[i / 4], codes[i], activations[i]);
-            }
-            sums
-        }
-    }
-}
-
-struct Vnni512;
-// SAFETY: one instruction of AVX-512 VNNI with VL.
-unsafe impl Dot for Vnni512 {
-    const IN_PLACE: bool = true;
-
-    #[inline(always)]
-    unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
-        unsafe { _mm256_dpbusd_epi32(sum, codes, activations) }
-    }
-}
-
-struct VnniAvx;
-// SAFETY: one instruction of AVX-VNNI.
-unsafe impl Dot for VnniAvx {
-    const IN_PLACE: bool = true;
-
-    #[inline(always)]
-    unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
-        unsafe { _mm256_dpbusd_avx_epi32(sum, codes, activations) }
-    }
-}
-
-struct Multiply;
-
-impl Multiply {
-    /// Pairs of products, in 16 bits, of as many vectors as fit, then in 32.
-    #[inline(always)]
-    unsafe fn sum<B: Blocks, const N: usize>(codes: [__m256i; N], activations: [__m256i; N]) -> __m256i {
-        unsafe {
-            let one = _mm256_set1_epi16(1);
-            let (mut narrow, mut wide) = (_mm256_setzero_si256(), _mm256_setzero_si256());
-            let fit = (i16::MAX as i32 / (2 * 127 * B::MOST)).max(1) as usize;
-            for i in 0..N {
-                let pairs = if B::MOST > 128 {
-                    let signed = _mm256_xor_si256(codes[i], _mm256_set1_epi8(-128));
-                    _mm256_maddubs_epi16(_mm256_abs_epi8(signed), _mm256_sign_epi8(activations[i], signed))
-                } else {
-                    _mm256_maddubs_epi16(codes[i], activations[i])
-                };
-                narrow = if i % fit == 0 { pairs } else { _mm256_add_epi16(narrow, pairs) };
-                if (i + 1) % fit == 0 || i + 1 == N {
-                    wide = _mm256_add_epi32(wide, _mm256_madd_epi16(narrow, one));
-                }
-            }
-            wide
-        }
-    }
-}
-
-// SAFETY: instructions of AVX2.
-unsafe impl Dot for Multiply {
-    const IN_PLACE: bool = false;
-    const SIGNED: bool = true;
-
-    #[inline(always)]
-    unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
-        unsafe {
-            let pairs = _mm256_maddubs_epi16(codes, activations);
-            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn group<B: Blocks>(codes: &[__m256i; 8], activations: [__m256i; 8]) -> [__m256i; 2] {
-        unsafe {
-            if !B::HALVES {
-                return [Self::sum::<B, 8>(*codes, activations), _mm256_setzero_si256()];
-            }
-            let half = |first: usize| {
-                let of = |all: &[__m256i; 8]| [all[first], all[first + 1], all[first + 2], all[first + 3]];
-                (of(codes), of(&activations))
-            };
-            let ((one, with_one), (two, with_two)) = (half(0), half(4));
-            [Self::sum::<B, 4>(one, with_one), Self::sum::<B, 4>(two, with_two)]
-        }
-    }
-}
 
 /// Adds one group's share to the sums of eight rows, of which `one` and `two` are the products of the group's halves,
 /// times two to the power of `lift`. The only place that fixes the order of the additions.
