@@ -101,6 +101,25 @@ fn converse(executor: &Executor, topic: &str, turns: usize) -> (Vec<String>, usi
 }
 
 #[test]
+fn a_file_that_is_cut_ends_answers_with_the_reason_and_not_the_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("m.gguf");
+    std::fs::copy(starter_model(), &path).expect("a copy");
+    let options = Options { threads: 2, kept_kv_bytes: 0, kv: KvType::default() };
+    let executor = Executor::load(&path, options, &mut |_| {}).expect("the starter model");
+    let file = std::fs::File::options().write(true).open(&path).expect("the copy");
+    file.set_len(1 << 20).expect("a cut");
+    let asked = || ask(&executor, &[("user", "Tell me about rain.".to_owned())], 8, GREEDY);
+    for answer in [asked(), asked()] {
+        let (text, ended) = answer.finish();
+        assert_eq!(ended.outcome, Outcome::Unreadable(std::io::ErrorKind::UnexpectedEof), "{text}");
+    }
+    drop(file);
+    std::fs::copy(starter_model(), &path).expect("the file is whole again");
+    assert_eq!(asked().finish().1.outcome, Outcome::Length, "and so are the answers");
+}
+
+#[test]
 fn a_kept_prefix_never_changes_an_answer() {
     let (keeping, forgetting) = (load(512 << 20), load(0));
     for topic in TOPICS {

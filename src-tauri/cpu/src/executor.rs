@@ -1,6 +1,7 @@
 //! Answers in motion: any number of them, advanced together by one thread.
 
 use std::{
+    io,
     path::Path,
     sync::{
         Arc,
@@ -103,6 +104,8 @@ pub enum Outcome {
     Length,
     /// It was cancelled.
     Cancelled,
+    /// The model's file, which the embeddings are read from, cannot be read any more.
+    Unreadable(io::ErrorKind),
 }
 
 /// A loaded model and the thread that computes with it; dropped, it ends what is running.
@@ -319,7 +322,14 @@ impl Work {
             runs.push(Run { cache: &mut active.cache, tokens, logits });
         }
         let vocabulary = self.forward.weights.shape.vocabulary;
-        let logits = self.forward.step(&mut runs);
+        let logits = match self.forward.step(&mut runs) {
+            Ok(logits) => logits,
+            Err(error) => {
+                tracing::error!(%error, "the model's file cannot be read");
+                let ended = Some(Outcome::Unreadable(error.kind()));
+                return self.active.iter_mut().for_each(|active| active.ended = ended);
+            }
+        };
         for (&index, logits) in choosing.iter().zip(logits.chunks_exact_mut(vocabulary)) {
             let active = &mut self.active[index];
             let choosing = Instant::now();

@@ -1,5 +1,7 @@
 //! One step of a model: new tokens of any number of sequences through all layers.
 
+use std::io;
+
 use tektra_kernels::{
     ActivationRow, Activations, AttentionRun, AttentionShape, KvType, PAGE, Pool, Product, attend, dequantize,
     multiply, ops, store_key, store_value,
@@ -76,7 +78,10 @@ impl Forward {
 
     /// Computes the runs' tokens, and the logits that they want: in the order of the runs, each as long as the
     /// vocabulary. A token's results depend on the tokens before it in its sequence and on nothing else.
-    pub(crate) fn step(&mut self, runs: &mut [Run<'_>]) -> &mut [f32] {
+    ///
+    /// # Errors
+    /// When the model's file, which the embeddings are read from, cannot be read any more; the caches stay as they were.
+    pub(crate) fn step(&mut self, runs: &mut [Run<'_>]) -> io::Result<&mut [f32]> {
         let shape = &self.weights.shape;
         let (dim, head_dim) = (shape.dim, shape.head_dim);
         let tokens: usize = runs.iter().map(|run| run.tokens.len()).sum();
@@ -90,22 +95,18 @@ impl Forward {
         self.projected.resize(tokens * dim, 0.0);
 
         let (file, embedding) = (&self.weights.file, &self.weights.embedding);
+        let all_tokens = runs.iter().flat_map(|run| run.tokens);
+        for (token, row) in all_tokens.zip(self.stream.chunks_exact_mut(dim)) {
+            // The tokenizer names no token that the model lacks; a damaged file may.
+            let token = (*token as usize).min(embedding.rows - 1);
+            dequantize(embedding.format, &file.row(embedding, token)?, row);
+        }
         let mut positions = Vec::with_capacity(tokens);
-        let mut rows: Vec<_> = Vec::with_capacity(tokens);
-        let mut stream = self.stream.chunks_exact_mut(dim);
         for run in runs.iter_mut() {
             let first = run.cache.tokens.len();
             run.cache.reserve(self.layout, run.tokens.len());
             positions.extend(first..first + run.tokens.len());
-            rows.extend(run.tokens.iter().zip(stream.by_ref()));
         }
-        self.pool.for_each(&mut rows, |(token, row)| {
-            // The tokenizer names no token that the model lacks; a damaged file may.
-            let token = (**token as usize).min(embedding.rows - 1);
-            // A file that is gone or cut ends this process, as it would if it were mapped; the core starts another.
-            let bytes = file.row(embedding, token).expect("the model's file can be read");
-            dequantize(embedding.format, &bytes, row);
-        });
         let mut angles = vec![Vec::new(); tokens];
         let mut places: Vec<_> = angles.iter_mut().zip(&positions).collect();
         self.pool.for_each(&mut places, |(angles, position)| {
@@ -196,7 +197,7 @@ impl Forward {
         norm_rows(&mut self.pool, &wanted, &self.weights.norm, shape.epsilon, &mut self.normed);
         let output = Product { weights: &self.weights.output, out: &mut self.logits };
         multiply(&mut self.pool, &self.normed, &mut [output]);
-        &mut self.logits
+        Ok(&mut self.logits)
     }
 }
 

@@ -121,6 +121,7 @@ async fn stream(
         Outcome::Stop => FinishReason::Stop,
         Outcome::Length => FinishReason::Length,
         Outcome::Cancelled => FinishReason::Cancelled,
+        Outcome::Unreadable(kind) => return Err(engine(format!("the model's file cannot be read any more: {kind}"))),
     };
     let usage = Usage {
         prompt_tokens,

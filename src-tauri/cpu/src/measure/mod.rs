@@ -53,9 +53,9 @@ pub enum MeasureError {
     /// Logits that are infinite or not numbers.
     #[error("the model computes something that is not a number: its file may be damaged")]
     NotANumber,
-    /// The system starts no more threads.
-    #[error("the system starts no more threads ({0})")]
-    Threads(#[from] std::io::Error),
+    /// The system starts no more threads, or the model's file cannot be read any more.
+    #[error("the system refuses: {0}")]
+    System(#[from] std::io::Error),
 }
 
 impl Subject {

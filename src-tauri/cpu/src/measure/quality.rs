@@ -49,7 +49,7 @@ impl Subject {
     ///
     /// # Errors
     /// [`MeasureError::TooShort`], [`MeasureError::Context`], [`MeasureError::Vocabularies`],
-    /// [`MeasureError::NotANumber`] or [`MeasureError::Threads`].
+    /// [`MeasureError::NotANumber`] or [`MeasureError::System`].
     pub fn quality(
         &mut self,
         mut reference: Option<&mut Self>,
@@ -71,11 +71,12 @@ impl Subject {
             let (mut cache, mut reference_cache) = (Cache::default(), Cache::default());
             let mut targets = window.iter().skip(1);
             for tokens in context.chunks(PREFILL_TOKENS) {
-                let logits = self.forward.step(&mut [Run { cache: &mut cache, tokens, logits: tokens.len() }]);
+                let logits = self.forward.step(&mut [Run { cache: &mut cache, tokens, logits: tokens.len() }])?;
                 let reference = reference.as_deref_mut().map(|reference| {
                     let run = Run { cache: &mut reference_cache, tokens, logits: tokens.len() };
-                    &*reference.forward.step(&mut [run])
+                    reference.forward.step(&mut [run])
                 });
+                let reference = reference.transpose()?;
                 let mut rows = reference.map(|logits| logits.chunks_exact(vocabulary));
                 let targets = targets.by_ref().take(tokens.len());
                 let mut predictions: Vec<Prediction<'_>> = logits

@@ -1,6 +1,7 @@
 //! How fast a model reads and writes.
 
 use std::{
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -77,26 +78,30 @@ impl Repetition {
 
 impl Subject {
     /// Prefills `prefill` random tokens into each of `sequences` empty caches, then generates `decode` tokens in each.
-    pub fn speed(&mut self, prefill: usize, decode: usize, sequences: usize) -> Speed {
+    ///
+    /// # Errors
+    /// When the model's file cannot be read any more.
+    pub fn speed(&mut self, prefill: usize, decode: usize, sequences: usize) -> io::Result<Speed> {
         let mut random = random();
         let mut caches = vec![Cache::default(); sequences];
-        let prefill_ms = self.prefill(&mut caches, prefill, &mut random);
-        let decode_ms: f64 = self.decode(&mut caches, decode, &mut random).iter().sum();
-        Speed {
+        let prefill_ms = self.prefill(&mut caches, prefill, &mut random)?;
+        let decode_ms: f64 = self.decode(&mut caches, decode, &mut random)?.iter().sum();
+        Ok(Speed {
             prefill_tokens_per_second: (prefill * sequences) as f64 * 1e3 / prefill_ms,
             decode_tokens_per_second: (decode * sequences) as f64 * 1e3 / decode_ms,
-        }
+        })
     }
 
     /// Computes what lies in the caches before anything is timed.
     ///
     /// # Errors
-    /// As [`Workload::check`], and [`MeasureError::Context`] when a sequence becomes longer than the model allows.
+    /// As [`Workload::check`], [`MeasureError::Context`] when a sequence becomes longer than the model allows, and
+    /// [`MeasureError::System`] when its file cannot be read any more.
     pub fn at_depth(&mut self, workload: Workload) -> Result<AtDepth, MeasureError> {
         workload.check()?;
         self.check_context(workload.depth.saturating_add(workload.prompt.max(workload.decode)))?;
         let mut first = Cache::default();
-        self.prefill(std::slice::from_mut(&mut first), workload.depth, &mut random());
+        self.prefill(std::slice::from_mut(&mut first), workload.depth, &mut random())?;
         // Sequences that shared their pages would find each other's in the processor's caches.
         let copy = |_| Cache {
             tokens: first.tokens.clone(),
@@ -109,25 +114,36 @@ impl Subject {
 
     /// Brings code, memory and clocks to where they are in the middle of a run, as llama-bench does: with the prompts
     /// and one step of decoding.
-    pub fn warm_up(&mut self, start: &AtDepth) {
-        self.prefill_from(start, &mut random());
-        self.decode_from(start, 1, &mut random());
+    ///
+    /// # Errors
+    /// When the model's file cannot be read any more.
+    pub fn warm_up(&mut self, start: &AtDepth) -> io::Result<()> {
+        self.prefill_from(start, &mut random())?;
+        self.decode_from(start, 1, &mut random())?;
+        Ok(())
     }
 
     /// Computes the workload once. Prompts and decoding both start at the depth, so that they are what llama-bench
     /// (<https://github.com/ggml-org/llama.cpp/tree/master/tools/llama-bench>) calls pp and tg at `-d`; as there, tokens
     /// are random and nothing is sampled.
-    pub fn repetition(&mut self, start: &AtDepth) -> Repetition {
+    ///
+    /// # Errors
+    /// When the model's file cannot be read any more.
+    pub fn repetition(&mut self, start: &AtDepth) -> io::Result<Repetition> {
         let mut random = random();
-        let (prefill_ms, _) = self.prefill_from(start, &mut random);
-        let (inter_token_ms, _) = self.decode_from(start, start.workload.decode, &mut random);
-        Repetition { prefill_ms, inter_token_ms }
+        let (prefill_ms, _) = self.prefill_from(start, &mut random)?;
+        let (inter_token_ms, _) = self.decode_from(start, start.workload.decode, &mut random)?;
+        Ok(Repetition { prefill_ms, inter_token_ms })
     }
 
     /// The time that the prompts take, and the caches with them.
-    pub(super) fn prefill_from(&mut self, start: &AtDepth, random: &mut fastrand::Rng) -> (f64, Vec<Cache>) {
+    pub(super) fn prefill_from(
+        &mut self,
+        start: &AtDepth,
+        random: &mut fastrand::Rng,
+    ) -> io::Result<(f64, Vec<Cache>)> {
         let mut caches = start.caches.clone();
-        (self.prefill(&mut caches, start.workload.prompt, random), caches)
+        Ok((self.prefill(&mut caches, start.workload.prompt, random)?, caches))
     }
 
     /// The times that the steps of decoding take, and the caches with what they generated.
@@ -136,13 +152,13 @@ impl Subject {
         start: &AtDepth,
         steps: usize,
         random: &mut fastrand::Rng,
-    ) -> (Vec<f64>, Vec<Cache>) {
+    ) -> io::Result<(Vec<f64>, Vec<Cache>)> {
         let mut caches = start.caches.clone();
-        (self.decode(&mut caches, steps, random), caches)
+        Ok((self.decode(&mut caches, steps, random)?, caches))
     }
 
     /// Appends `count` random tokens to each cache, one after another as the executor does; returns milliseconds.
-    fn prefill(&mut self, caches: &mut [Cache], count: usize, random: &mut fastrand::Rng) -> f64 {
+    fn prefill(&mut self, caches: &mut [Cache], count: usize, random: &mut fastrand::Rng) -> io::Result<f64> {
         let vocabulary = self.vocabulary();
         let begun = Instant::now();
         for cache in caches {
@@ -150,23 +166,23 @@ impl Subject {
             let mut chunks = tokens.chunks(PREFILL_TOKENS).peekable();
             while let Some(tokens) = chunks.next() {
                 let logits = usize::from(chunks.peek().is_none());
-                self.forward.step(&mut [Run { cache: &mut *cache, tokens, logits }]);
+                self.forward.step(&mut [Run { cache: &mut *cache, tokens, logits }])?;
             }
         }
-        milliseconds(begun.elapsed())
+        Ok(milliseconds(begun.elapsed()))
     }
 
     /// Appends `steps` random tokens to all caches together, token by token; returns each step's milliseconds.
-    fn decode(&mut self, caches: &mut [Cache], steps: usize, random: &mut fastrand::Rng) -> Vec<f64> {
+    fn decode(&mut self, caches: &mut [Cache], steps: usize, random: &mut fastrand::Rng) -> io::Result<Vec<f64>> {
         let vocabulary = self.vocabulary();
         let mut begun = Instant::now();
         let step = |_| {
             let tokens: Vec<u32> = caches.iter().map(|_| random.u32(..vocabulary)).collect();
             let runs = caches.iter_mut().zip(tokens.chunks(1));
             let mut runs: Vec<Run<'_>> = runs.map(|(cache, tokens)| Run { cache, tokens, logits: 1 }).collect();
-            self.forward.step(&mut runs);
+            self.forward.step(&mut runs)?;
             let ended = Instant::now();
-            milliseconds(ended - std::mem::replace(&mut begun, ended))
+            Ok(milliseconds(ended - std::mem::replace(&mut begun, ended)))
         };
         (0..steps).map(step).collect()
     }

@@ -143,15 +143,15 @@ fn prompt_and_decoding_both_start_at_the_depth() {
     let start = model.at_depth(workload).unwrap();
     let lengths = |caches: &[crate::kv::Cache]| caches.iter().map(|cache| cache.tokens.len()).collect::<Vec<_>>();
     assert_eq!(lengths(&start.caches), [140; 3]);
-    assert_eq!(lengths(&model.prefill_from(&start, &mut random()).1), [290; 3]);
-    let (steps, caches) = model.decode_from(&start, 5, &mut random());
+    assert_eq!(lengths(&model.prefill_from(&start, &mut random()).unwrap().1), [290; 3]);
+    let (steps, caches) = model.decode_from(&start, 5, &mut random()).unwrap();
     assert_eq!((steps.len(), lengths(&caches)), (5, vec![145; 3]));
     assert!(caches.iter().all(|cache| cache.tokens.starts_with(&start.caches[0].tokens)));
     let page = |index: usize| start.caches[index].pages[0].bytes();
     assert!(page(0) == page(1) && page(0).as_ptr() != page(1).as_ptr(), "each sequence reads memory of its own");
 
-    model.warm_up(&start);
-    let repetition = model.repetition(&start);
+    model.warm_up(&start).unwrap();
+    let repetition = model.repetition(&start).unwrap();
     assert_eq!(repetition.inter_token_ms.len(), 5);
     assert!(repetition.prefill_ms > 0.0 && repetition.inter_token_ms.iter().all(|ms| *ms > 0.0), "{repetition:?}");
     assert_eq!(repetition.first_token_ms(), repetition.prefill_ms + repetition.inter_token_ms[0]);

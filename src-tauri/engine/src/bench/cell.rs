@@ -74,11 +74,11 @@ impl Cell {
         }));
         let start = subject.at_depth(self.workload).map_err(|error| error.to_string())?;
         for _ in 0..self.warm_ups {
-            subject.warm_up(&start);
+            subject.warm_up(&start).map_err(|error| error.to_string())?;
         }
         for index in 0..self.repetitions {
             let mut energy = PackageEnergy::open();
-            let repetition = subject.repetition(&start);
+            let repetition = subject.repetition(&start).map_err(|error| error.to_string())?;
             let joules = energy.as_mut().and_then(PackageEnergy::joules);
             say(&json!({
                 "kind": "repetition",

@@ -87,6 +87,7 @@ impl Bench {
                 let sample = || tektra_profile::record(u32::MAX, || measured.load(Ordering::Relaxed));
                 let sampling = profiled.then(|| scope.spawn(sample));
                 let speed = subject.speed(self.prefill, self.decode, self.sequences);
+                let speed = speed.map_err(|error| error.to_string())?;
                 measured.store(true, Ordering::Relaxed);
                 match sampling.map(|sampling| sampling.join()) {
                     None | Some(Ok(Ok(_))) => Ok(speed),
