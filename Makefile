@@ -45,7 +45,7 @@ deny:
 	@scripts/deny.sh
 
 test-rust: build ## Behaviour with the scripted engine, terminal, store; 1 minute after the build
-	cargo test $(SHELL_CRATES) --lib --bins --test bench --test bindings --test chat --test lifecycle --test metrics --test models --test models_terminal --test profile --test resources --test rooms --test shelf --test store --test terminal
+	cargo test $(SHELL_CRATES) --lib --bins --test bench --test bindings --test chat --test chat_terminal --test lifecycle --test metrics --test models --test models_terminal --test profile --test resources --test rooms --test shelf --test store --test terminal
 	cargo test $(SHELL_CRATES) --test fetch --test inspect --test scan --test mutations --test fit --test catalogue --test profiles --test broken --test plans --test round_trip
 
 test-engine: build ## The real engine on the starter model

@@ -2,29 +2,13 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::Read,
     os::unix::process::ExitStatusExt,
-    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
-use tektra_tests::{Folder, gguf, is_running, stderr, stdout, terminal};
-
-fn run(command: &mut Command) -> Output {
-    command.output().expect("tektra-cli starts")
-}
-
-fn run_with_input(command: &mut Command, input: &[u8]) -> Output {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    child.stdin.take().expect("a pipe").write_all(input).expect("it reads");
-    child.wait_with_output().expect("it ends")
-}
-
-fn interrupt(child: &Child) {
-    let done = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
-    assert!(done.success());
-}
+use tektra_tests::{Folder, gguf, interrupt, is_running, run, run_with_input, stderr, stdout, terminal};
 
 #[test]
 fn ask_streams_text_to_stdout_and_the_rest_to_stderr() {
@@ -216,86 +200,6 @@ fn a_closed_pipe_ends_ask_quietly() {
 }
 
 #[test]
-fn chat_reads_a_pipe_answers_in_order_and_stores() {
-    let folder = Folder::with_model("small");
-    let output = run_with_input(
-        terminal(&folder, "scripted-engine").arg("chat"),
-        b"say 2 words\n\nAnd?\n/new\nsay 1 words\n/unknown\n/quit\nnever sent\n",
-    );
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert_eq!(stdout(&output), "word1 word2\nuser: say 2 words | assistant: word1 word2 | user: And?\nword1\n");
-    assert!(stderr(&output).contains("/unknown is not known"));
-
-    let output = run(terminal(&folder, "scripted-engine").args(["conversations", "list", "--json"]));
-    let list: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
-    let titles: Vec<_> =
-        list.as_array().expect("an array").iter().map(|line| line["title"].as_str().unwrap()).collect();
-    assert_eq!(titles, ["say 1 words", "say 2 words"], "the latest first");
-    let id = list[1]["id"].as_str().expect("an id");
-    let output = run_with_input(terminal(&folder, "scripted-engine").args(["chat", "--conversation", id]), b"More\n");
-    assert!(stdout(&output).starts_with("user: say 2 words | "), "{}", stdout(&output));
-}
-
-/// `chat` in the middle of a long answer.
-struct Chatting {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Chatting {
-    fn begin(folder: &Folder) -> Self {
-        let mut command = terminal(folder, "scripted-engine");
-        let mut child =
-            command.arg("chat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("tektra-cli starts");
-        let input = child.stdin.take().expect("a pipe");
-        let output = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut chatting = Self { child, input, output };
-        chatting.say("say 10000 words every 5 ms");
-        chatting.output.read_exact(&mut [0; 5]).expect("an answer begins");
-        chatting
-    }
-
-    fn say(&mut self, line: &str) {
-        writeln!(self.input, "{line}").expect("it reads");
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("it writes");
-        line
-    }
-}
-
-#[test]
-fn chat_stop_ends_the_answer_in_progress() {
-    let folder = Folder::with_model("small");
-    let mut chatting = Chatting::begin(&folder);
-    chatting.say("/stop");
-    chatting.say("say 1 words");
-    assert!(!chatting.line().contains("word9999"));
-    assert_eq!(chatting.line(), "word1\n");
-    drop(chatting.input);
-    assert_eq!(chatting.child.wait().expect("it ends").code(), Some(0));
-}
-
-#[test]
-fn chat_ctrl_c_stops_the_answer_and_twice_leaves() {
-    let folder = Folder::with_model("small");
-    let mut chatting = Chatting::begin(&folder);
-    interrupt(&chatting.child);
-    assert!(!chatting.line().contains("word9999"));
-    chatting.say("say 1 words");
-    assert_eq!(chatting.line(), "word1\n", "after one Ctrl+C the conversation goes on");
-    // Two presses with a long pause between are not "twice".
-    std::thread::sleep(Duration::from_millis(2100));
-    interrupt(&chatting.child);
-    std::thread::sleep(Duration::from_millis(200));
-    interrupt(&chatting.child);
-    assert_eq!(chatting.child.wait().expect("it ends").code(), Some(130));
-}
-
-#[test]
 fn invalid_utf8_in_a_pipe_is_replaced_and_said() {
     let folder = Folder::with_model("small");
     for command in ["ask", "chat"] {
@@ -304,15 +208,6 @@ fn invalid_utf8_in_a_pipe_is_replaced_and_said() {
         assert_eq!(stdout(&output).trim_end(), "user: caf\u{fffd} please", "{command}");
         assert!(stderr(&output).contains("not valid UTF-8"), "{command}");
     }
-}
-
-#[test]
-fn a_script_notices_a_failed_answer_in_chat() {
-    let folder = Folder::with_model("small");
-    let output = run_with_input(terminal(&folder, "scripted-engine").arg("chat"), b"fail\n");
-    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
-    let output = run_with_input(terminal(&Folder::new(), "scripted-engine").arg("chat"), b"hello\n");
-    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
 }
 
 #[test]
