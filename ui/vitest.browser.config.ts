@@ -34,6 +34,6 @@ export default defineConfig({
     fileParallelism: false,
     isolate: false,
     setupFiles: [join(ui, "../tests/ui/hooks.ts")],
-    testTimeout: 15_000,
+    testTimeout: 60_000,
   },
 });

@@ -191,6 +191,9 @@ test("a run is copied and saved in every format, and as a card", async () => {
     expect(download.suggestedFilename()).toMatch(/^tektra-bench-standard-2026/);
     expect(download.suggestedFilename()).toMatch(ending);
     expect((await saved(download)).toString()).toBe(content);
+    // Only the latest word: piled up, they would cover what is to be pressed next.
+    const notes = page.getByRole("region", { name: "Notices" });
+    await until(() => notes.getByText(/^Saving|^Copied/).count(), 1);
   }
   const card = page.getByRole("img", { name: /^Card: SmolLM2-135M Q4_K_M/ });
   expect(await card.getAttribute("aria-label")).toContain(

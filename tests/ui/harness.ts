@@ -18,7 +18,7 @@ export async function connect(): Promise<void> {
     reducedMotion: "reduce",
     permissions: ["clipboard-read", "clipboard-write"],
   });
-  context.setDefaultTimeout(5000);
+  context.setDefaultTimeout(15_000);
   page = await context.newPage();
   page.on("pageerror", (error) => faults.push(error.message));
   page.on("console", (message) => {
@@ -105,7 +105,7 @@ export async function until<T>(
   what: () => Promise<T>,
   expected: T,
 ): Promise<void> {
-  await expect.poll(what, { timeout: 5000, interval: 20 }).toEqual(expected);
+  await expect.poll(what, { timeout: 15_000, interval: 20 }).toEqual(expected);
 }
 
 /** The commands the page has sent, by their names on the wire. */

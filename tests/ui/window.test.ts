@@ -145,7 +145,7 @@ test("light and dark follow the system until one is chosen", async () => {
     page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   const dark = await ground();
   await page.emulateMedia({ colorScheme: "light" });
-  await expect.poll(ground, { timeout: 5000 }).not.toBe(dark);
+  await expect.poll(ground, { timeout: 15_000 }).not.toBe(dark);
   await page.keyboard.press("Control+,");
   await page.getByText("Dark", { exact: true }).click();
   await until(ground, dark);

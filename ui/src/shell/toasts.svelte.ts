@@ -34,8 +34,10 @@ export const toasts = {
     return shown;
   },
 
-  /** Says that something was done. */
+  /** Says that something was done. The latest word replaces the one before, so that notes never pile up over buttons. */
   note(message: string): void {
+    const before = shown.findIndex(({ kind, action }) => kind === "note" && !action);
+    if (before >= 0) shown.splice(before, 1);
     add({ kind: "note", message, hint: "", life: NOTE_MS, action: null, gone: () => {} });
   },
 
