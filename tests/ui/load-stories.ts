@@ -1,20 +1,8 @@
-import type { Latencies, LoadReport, LoadRequest } from "../../ui/src/bindings";
+import type { Latencies, LoadReport } from "../../ui/src/bindings";
+import { plain as fourPeople } from "../../ui/src/loadtest/wish";
 
 /** What is asked where nothing is changed. */
-export const fourPeople: LoadRequest = {
-  users: 4,
-  rate_per_second: 0.5,
-  seconds: 30,
-  ramp_seconds: 0,
-  max_tokens: 48,
-  target_first_token_ms: 500,
-  mix: [
-    { scenario: "chat", weight: 5 },
-    { scenario: "follow_up", weight: 3 },
-    { scenario: "long_prompt", weight: 2 },
-    { scenario: "api", weight: 0 },
-  ],
-};
+export { fourPeople };
 
 /** Times that spread about a middle, in ms. */
 export function times(count: number, middle: number): Latencies {

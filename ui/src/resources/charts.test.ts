@@ -1,9 +1,10 @@
 import { expect, test } from "vitest";
 import type { GpuSample, ResourceSample } from "../bindings";
+import { bareSample } from "./bare-sample";
 import { chartsOf, gpusOf, percent } from "./charts";
 
 const bare: ResourceSample = {
-  at_ms: 1000,
+  ...bareSample(1000),
   cpu: {
     total_percent: 40,
     cores_percent: [60, 20],
@@ -17,21 +18,6 @@ const bare: ResourceSample = {
     swap_total_mib: 0,
     swap_used_mib: 0,
   },
-  disk: null,
-  network: null,
-  gpus: [],
-  power: null,
-  shares: {
-    window_mib: null,
-    engine_mib: null,
-    weights_mib: null,
-    kv_mib: null,
-    other_mib: null,
-    window_cpu_percent: null,
-    engine_cpu_percent: null,
-    other_cpu_percent: null,
-  },
-  engine: null,
 };
 
 const gpu: GpuSample = {

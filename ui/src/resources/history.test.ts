@@ -1,35 +1,6 @@
 import { expect, test } from "vitest";
-import type { ResourceSample } from "../bindings";
+import { bareSample as sample } from "./bare-sample";
 import { columnsOf, nearest, withHistory, withMarks, withSample, type Timed } from "./history";
-
-function sample(at_ms: number | null): ResourceSample {
-  return {
-    at_ms,
-    cpu: { total_percent: 10, cores_percent: [], frequency_mhz: null, temperature_celsius: null },
-    memory: {
-      total_mib: null,
-      used_mib: null,
-      available_mib: null,
-      swap_total_mib: null,
-      swap_used_mib: null,
-    },
-    disk: null,
-    network: null,
-    gpus: [],
-    power: null,
-    shares: {
-      window_mib: null,
-      engine_mib: null,
-      weights_mib: null,
-      kv_mib: null,
-      other_mib: null,
-      window_cpu_percent: null,
-      engine_cpu_percent: null,
-      other_cpu_percent: null,
-    },
-    engine: null,
-  };
-}
 
 const at = (...moments: number[]) => moments.map((moment) => sample(moment) as Timed);
 const moments = (samples: Timed[]) => samples.map(({ at_ms }) => at_ms);
