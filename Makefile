@@ -4,6 +4,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)/release
 # Two groups, so that nothing of mistral.rs is compiled for the window, nor compiled twice because features were unified.
 SHELL_CRATES := --release --workspace --exclude tektra-engine
 ENGINE_CRATE := --release -p tektra-engine
+# As scripts/setup.sh and the product find the data folder.
+DATA = $(or $(TEKTRA_HOME),$(or $(XDG_DATA_HOME),$(HOME)/.local/share)/tektra)
 PAGE_SOURCES := $(shell find ui/src -type f 2>/dev/null) ui/index.html ui/vite.config.ts ui/package-lock.json
 
 .PHONY: run test setup prepare build check lint deny test-rust test-engine test-page test-window bindings format screenshots measure bench-cpu bench-standard engine-cuda test-executor clean
@@ -25,7 +27,7 @@ build: ui/dist/index.html ## Build the window, the terminal and the engine
 	@echo "· building the engine (the first time about 14 minutes on two cores)" >&2
 	@cargo build $(ENGINE_CRATE)
 
-engine-cuda: ## Build the engine for NVIDIA GPUs beside the other one; COMPUTE_CAP=90 and CUDA=FOLDER for others
+engine-cuda: ## Build the engine for NVIDIA GPUs beside the other one; COMPUTE_CAP=90: for which; CUDA=FOLDER: where the toolkit is downloaded to
 	@scripts/cuda/build.sh $(TARGET) $(or $(CUDA),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tektra/cuda) $(or $(COMPUTE_CAP),auto)
 
 ui/dist/index.html: $(PAGE_SOURCES)
@@ -77,7 +79,7 @@ bench-cpu: prepare ## Compare the CPU engine with llama.cpp on the same files; A
 	@python3 scripts/bench/bench_cpu.py --engine $(TARGET)/tektra-engine $(ARGS)
 
 bench-standard: prepare ## The standard benchmark of tektra-cli, and llama.cpp before and after it on the same file; MODEL=FILE for another
-	@python3 scripts/bench/standard.py --cli $(TARGET)/tektra-cli --model $(or $(MODEL),$(HOME)/.local/share/tektra/models/SmolLM2-135M-Instruct.Q4_1.gguf)
+	@python3 scripts/bench/standard.py --cli $(TARGET)/tektra-cli --model $(or $(MODEL),$(DATA)/models/SmolLM2-135M-Instruct.Q4_1.gguf)
 
 clean:
 	cargo clean

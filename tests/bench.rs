@@ -10,7 +10,7 @@ use tektra_core::{
     BenchCell, BenchKv, BenchPreset, BenchProgress, BenchRequest, BenchRun, CellOutcome, CoreEvent, ErrorCode, KvWish,
     Metric, MetricName, RunState, Settings, Tektra,
 };
-use tektra_tests::{Folder, gguf, send, stderr, stdout, terminal, wait_for};
+use tektra_tests::{Folder, gguf, interrupt, send, stderr, stdout, terminal, wait_for};
 use tokio::sync::broadcast::Receiver;
 
 /// A quick run of `models`, without what follows the cells where that is not what is tested.
@@ -375,7 +375,7 @@ fn ctrl_c_keeps_what_is_measured() {
     let child = begin(&folder);
     let second = bench(&folder, &["--threads", "1"]).output().unwrap();
     assert_eq!(second.status.code(), Some(2), "another process must not disturb it");
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    interrupt(&child);
     let ended = child.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(130), "{}", stderr(&ended));
     assert!(stderr(&ended).contains("kept"), "{}", stderr(&ended));

@@ -176,6 +176,24 @@ async fn a_killed_engine_leaves_the_partial_answer_which_can_be_continued() {
 }
 
 #[tokio::test]
+async fn a_model_whose_drive_has_gone_is_opened_anew_and_the_answer_continued() {
+    let folder = Folder::with_model("small");
+    let tektra = folder.open().await;
+    let message = converse(&tektra, None, "unplug after 2 words").await;
+    assert_eq!((message.status, message.text.as_str()), (MessageStatus::Interrupted, "word1 word2"));
+    let error = message.error.expect("a reason");
+    assert!(error.message.contains("cannot be read any more (the drive has gone)"), "{}", error.message);
+    assert!(error.hint.contains("Connect the drive"), "{}", error.hint);
+    assert_eq!(tektra.engine().pid().await, None, "its process holds the file that has gone");
+
+    let mut events = tektra.events();
+    tektra.go_on(&message.id).await.unwrap();
+    let message = finished(&mut events, &message.id).await;
+    assert_eq!((message.status, message.text.contains("went on after 11")), (MessageStatus::Complete, true));
+    tektra.close().await;
+}
+
+#[tokio::test]
 async fn an_engine_that_crashes_again_and_again_is_left_alone_until_asked() {
     let folder = Folder::with_model("small");
     let tektra = folder.open().await;

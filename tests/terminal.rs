@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{Read, Write},
     os::unix::process::ExitStatusExt,
     process::{Child, Stdio},
     time::Duration,
@@ -197,6 +197,29 @@ fn a_closed_pipe_ends_ask_quietly() {
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_full_disk_is_no_success() {
+    let folder = Folder::with_model("small");
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("a disk that is always full");
+    for arguments in [
+        &["ask", "say 3 words"][..],
+        &["ask", "say 3 words", "--json"],
+        &["models", "list"],
+        &["bench", "list", "--json"],
+        &["top", "--json", "--samples", "1"],
+    ] {
+        let output = run(terminal(&folder, "scripted-engine").args(arguments).stdout(full()));
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", stderr(&output));
+        for words in ["No space left on device", "What was written is incomplete."] {
+            assert!(stderr(&output).contains(words), "{arguments:?}: {}", stderr(&output));
+        }
+    }
+    let mut chat = terminal(&folder, "scripted-engine");
+    let mut child = chat.arg("chat").stdin(Stdio::piped()).stdout(full()).spawn().expect("it starts");
+    child.stdin.as_mut().expect("a pipe").write_all(b"say 3 words\n").expect("it reads");
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
 }
 
 #[test]

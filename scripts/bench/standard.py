@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Optional
 
 FOLDER = Path(__file__).resolve().parent
 PREFILL, DECODE, REPETITIONS = 512, 128, 6
@@ -37,12 +38,12 @@ def tektra(cli: Path, model: Path, preset: str) -> tuple[dict, str]:
     return run, subprocess.run(show, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def beside(run: dict, threads: int, name: str) -> float:
-    """Tektra's median of the cell with one answer and an empty context."""
+def beside(run: dict, threads: int, name: str) -> Optional[float]:
+    """Tektra's median of the cell with one answer and an empty context; `None` where that was not measured."""
     for cell in run["cells"]:
         key = cell["key"]
         if (key["batch"], key["depth_tokens"], key["threads"]) == (1, 0, threads):
-            return next(metric["median"] for metric in cell["metrics"] if metric["name"] == name)
+            return next((metric["median"] for metric in cell["metrics"] if metric["name"] == name), None)
     raise SystemExit(f"the run has no cell with one answer and {threads} threads")
 
 
@@ -50,7 +51,7 @@ def main() -> int:
     reader = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     reader.add_argument("--cli", type=Path, required=True, help="tektra-cli, with tektra-engine beside it")
     reader.add_argument("--model", type=Path, required=True, help="a GGUF file")
-    reader.add_argument("--preset", default="standard", choices=["quick", "standard", "thorough"])
+    reader.add_argument("--preset", default="standard", choices=["standard", "thorough"], help="those with llama.cpp's lengths")
     options = reader.parse_args()
     cores = len(os.sched_getaffinity(0))
     counts = sorted({1, cores})
@@ -66,7 +67,8 @@ def main() -> int:
             ours = beside(run, threads, name)
             theirs = [statistics.median(sample[name] for sample in side[threads]) for side in (before, after)]
             both = [sample[name] for side in (before, after) for sample in side[threads]]
-            print(f"| {threads} | {test} | {ours:.0f} | {theirs[0]:.0f} | {theirs[1]:.0f} | {ours / statistics.median(both):.2f} |")
+            speed, ratio = ("–", "–") if ours is None else (f"{ours:.0f}", f"{ours / statistics.median(both):.2f}")
+            print(f"| {threads} | {test} | {speed} | {theirs[0]:.0f} | {theirs[1]:.0f} | {ratio} |")
     return 0
 
 

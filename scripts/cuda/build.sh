@@ -6,8 +6,10 @@ cd "$(dirname "$0")/../.."
 release=${1:?the folder of the executables} toolkit=${2:?the folder of the CUDA toolkit} capability=${3:-auto}
 
 if [ "$capability" = auto ]; then
-  # 8.9 is written 89.
-  capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d '.')
+  capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null) || capability=
+  # The first GPU's; 8.9 is written 89.
+  capability=${capability%%$'\n'*}
+  capability=${capability//./}
   if [ -z "$capability" ]; then
     echo "There is no NVIDIA GPU here to build for. Say which one is meant: COMPUTE_CAP=90 for an H100 or H200, 89 for an RTX 40, 86 for an RTX 30." >&2
     exit 2

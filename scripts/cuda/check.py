@@ -28,6 +28,8 @@ QUESTIONS = [
     "Name three colours.",
 ]
 TOKENS = 48
+PARTS = ("devices", "text", "cycles", "starter", "large")
+FAILURES = (RuntimeError, subprocess.SubprocessError, KeyError)
 LONG = "Tell the story of the old lighthouse and the keeper's daughter, who read the weather from the birds. " * 24
 MOST_MIB_APART = 64
 MOST_MIB_LEFT = 5
@@ -36,8 +38,9 @@ MOST_MIB_LEFT = 5
 class Check:
     """The executables, a data folder of its own, and the lines of the table."""
 
-    def __init__(self, folder: Path, starter: Path) -> None:
+    def __init__(self, folder: Path, starter: Path, questions: list[str]) -> None:
         self.cli = folder / "tektra-cli"
+        self.questions = questions
         self.home = Path(tempfile.mkdtemp(prefix="tektra-gpu-"))
         (self.home / "models").mkdir(parents=True)
         self.starter = self.home / "models" / starter.name
@@ -80,7 +83,9 @@ def devices(check: Check) -> None:
     """The GPUs as Tektra sees them."""
     plan = check.run("models", "place", check.starter.stem, "--device", "gpu0")
     seen = [device for device in plan["machine"] if device["gpu"] is not None]
-    for device, (name, total, used) in zip(seen, gpu_memory()):
+    told = gpu_memory()
+    check.row("GPUs found, beside nvidia-smi", f"{len(seen)} of {len(told)}", len(seen) == len(told))
+    for device, (name, total, used) in zip(seen, told):
         apart = max(abs(device["total_mib"] - total), abs(device["free_mib"] - (total - used)))
         check.row(f"GPU {device['gpu']} {name}, beside nvidia-smi", f"{apart:.0f} MiB apart", apart <= MOST_MIB_APART)
         check.row("usable", device["unusable"]["reason"] if device["unusable"] else "yes", device["unusable"] is None)
@@ -89,7 +94,7 @@ def devices(check: Check) -> None:
 def same_text(check: Check) -> None:
     """The same questions with the layers in different places."""
     layers = check.run("models", "place", check.starter.stem)["layers"]
-    answers: dict[str, list[str]] = {}
+    expected: list[str] = []
     places = [
         ("CPU, mistral.rs, f32", ["--device", "cpu"], {"TEKTRA_EXECUTOR": "mistral.rs"}),
         ("CPU, Tektra's executor", ["--device", "cpu"], {}),
@@ -98,19 +103,34 @@ def same_text(check: Check) -> None:
         ("all layers on the GPU, auto", ["--device", "gpu0"], {"TEKTRA_PAGED_ATTENTION": "0"}),
         ("all layers on the GPU, auto, paged KV cache", ["--device", "gpu0"], {}),
     ]
-    for place, wish, environment in places:
+    for index, (place, wish, environment) in enumerate(places):
         try:
             check.place(check.starter.stem, *wish)
-            answers[place] = [check.ask(check.starter.stem, question, **environment)["text"] for question in QUESTIONS]
-        except RuntimeError as error:
-            check.row(place, str(error), False)
+            answers = [check.ask(check.starter.stem, question, **environment)["text"] for question in check.questions]
+        except FAILURES as error:
+            check.row(place, words(error), False)
             continue
-        reference = next(iter(answers.values()))
-        same = sum(one == other for one, other in zip(answers[place], reference))
-        common = statistics.mean(shared(one, other) for one, other in zip(answers[place], reference))
+        if index == 0:
+            expected = answers
+            check.row(place, "answered; the other places are compared with this")
+            continue
+        if not expected:
+            check.row(place, "answered; not comparable, because the CPU in f32 failed")
+            continue
+        same = sum(one == other for one, other in zip(answers, expected))
+        common = statistics.mean(shared(one, other) for one, other in zip(answers, expected))
         # Other roundings part two greedy answers sooner or later; single precision everywhere should not.
-        holds = same == len(QUESTIONS) if "f32" in place else None
-        check.row(f"{place}: answers as on the CPU in f32", f"{same} of {len(QUESTIONS)}, {common:.0%} of the text in common", holds)
+        holds = same == len(answers) if "f32" in place else None
+        check.row(f"{place}: answers as on the CPU in f32", f"{same} of {len(answers)}, {common:.0%} of the text in common", holds)
+
+
+def words(error: Exception) -> str:
+    """What went wrong, without the command, which may hold a long prompt."""
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"no answer within {error.timeout:.0f} s"
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"{error.cmd[0]} failed with exit status {error.returncode}"
+    return f"{error} is missing in the answer" if isinstance(error, KeyError) else str(error)
 
 
 def shared(one: str, other: str) -> float:
@@ -133,8 +153,8 @@ def speed(check: Check, model: str, place: str, wish: list[str], repetitions: in
     try:
         plan = check.place(model, *wish)
         receipts = [check.ask(model, LONG, 128, **environment) for _ in range(repetitions)]
-    except RuntimeError as error:
-        check.row(f"{model}, {place}", str(error), False)
+    except FAILURES as error:
+        check.row(f"{model}, {place}", words(error), False)
         return
     values = {}
     for name in ("prefill_tokens_per_second", "decode_tokens_per_second", "load_ms"):
@@ -163,17 +183,37 @@ def held(check: Check, model: str) -> None:
     with tempfile.TemporaryFile() as rest:
         chat = subprocess.Popen([str(check.cli), "chat", "--model", model], env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=rest, text=True)
         assert chat.stdin and chat.stdout
-        chat.stdin.write("Name three colours.\n")
-        chat.stdin.flush()
-        most, quiet = before, time.monotonic() + 60
-        while time.monotonic() < quiet:
-            now = gpu_memory()[0][2]
-            if now > most:
-                most, quiet = now, time.monotonic() + 6
-            time.sleep(0.2)
-        chat.kill()
-        chat.wait()
+        try:
+            chat.stdin.write("Name three colours.\n")
+            chat.stdin.flush()
+            most, quiet = before, time.monotonic() + 60
+            while time.monotonic() < quiet:
+                now = gpu_memory()[0][2]
+                if now > most:
+                    most, quiet = now, time.monotonic() + 6
+                time.sleep(0.2)
+        finally:
+            chat.kill()
+            chat.wait()
     check.row(f"{model}: memory of the GPU", f"{most - before} MiB, predicted {predicted:.0f}", None)
+
+
+def measure(check: Check, model: str, repetitions: int) -> None:
+    """Speed and memory of a model on the GPU."""
+    for place, environment in (("paged KV cache", {}), ("plain KV cache", {"TEKTRA_PAGED_ATTENTION": "0"})):
+        speed(check, model, f"GPU, {place}", ["--device", "gpu0"], repetitions, **environment)
+    try:
+        held(check, model)
+    except FAILURES as error:
+        check.row(f"{model}: memory of the GPU", words(error), False)
+
+
+def parts(text: str) -> set[str]:
+    """Names of parts, separated by commas."""
+    named = set(text.split(","))
+    if unknown := sorted(named - set(PARTS)):
+        raise argparse.ArgumentTypeError(f"{unknown[0]} is no part; there are {', '.join(PARTS)}")
+    return named
 
 
 def main() -> int:
@@ -183,29 +223,27 @@ def main() -> int:
     parser.add_argument("--large", default="8b", choices=[*random_gguf.SHAPES, "none"], help="the shape of the large model")
     parser.add_argument("--types", default="Q4_K,Q8_0", help="its types")
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--questions", type=int, default=len(QUESTIONS), choices=range(1, len(QUESTIONS) + 1), help="how many are asked in each place")
+    parser.add_argument("--skip", type=parts, default=set(), metavar="PARTS", help=f"what to leave out: {','.join(PARTS)}")
     options = parser.parse_args()
     if not shutil.which("nvidia-smi"):
         print("There is no NVIDIA GPU here (no nvidia-smi): nothing was checked.", file=sys.stderr)
         return 2
-    check = Check(options.folder, options.starter)
+    check = Check(options.folder, options.starter, QUESTIONS[: options.questions])
     try:
-        for part in (devices, same_text, cycles):
+        for name, part in (("devices", devices), ("text", same_text), ("cycles", cycles)):
             try:
-                part(check)
-            except (RuntimeError, subprocess.SubprocessError, KeyError) as error:
-                check.row(part.__doc__ or part.__name__, repr(error), False)
-        models = [check.starter.stem]
-        for kind in options.types.split(",") if options.large != "none" else []:
+                if name not in options.skip:
+                    part(check)
+            except FAILURES as error:
+                check.row(part.__doc__ or name, words(error), False)
+        if "starter" not in options.skip:
+            measure(check, check.starter.stem, options.repetitions)
+        large = options.large != "none" and "large" not in options.skip
+        for kind in options.types.split(",") if large else []:
             file = check.home / "models" / f"{options.large}.{kind}.gguf"
             random_gguf.write(file, options.large, kind, check.starter, untied=True)
-            models.append(file.stem)
-        for model in models:
-            for place, environment in (("paged KV cache", {}), ("plain KV cache", {"TEKTRA_PAGED_ATTENTION": "0"})):
-                speed(check, model, f"GPU, {place}", ["--device", "gpu0"], options.repetitions, **environment)
-            try:
-                held(check, model)
-            except RuntimeError as error:
-                check.row(f"{model}: memory of the GPU", str(error), False)
+            measure(check, file.stem, options.repetitions)
     finally:
         print("\n| What | Outcome | Holds |\n|---|---|---|")
         for row in check.rows:

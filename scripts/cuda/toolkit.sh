@@ -10,11 +10,20 @@ packages=(
   nvidia-curand==10.4.0.35 nvidia-cuda-nvrtc==13.0.88 nvidia-cuda-profiler-api==13.0.85 nvidia-cublas==13.0.2.14
 )
 home=$folder/nvidia/cu13
+# Says that everything in the folder is this script's.
+marker=.tektra-cuda
 
 if [ ! -f "$folder/complete" ] || [ "$(cat "$folder/complete")" != "${packages[*]}" ]; then
+  # Somebody else's folder, an installed CUDA for example, is never deleted. Folders from before the marker have `complete`.
+  if [ -f "$folder/$marker" ] || grep -qs '^nvidia-cuda-nvcc==' "$folder/complete"; then
+    rm -rf "$folder"
+  elif [ -e "$folder" ] && [ -n "$(ls -A "$folder")" ]; then
+    echo "$folder is not empty and was not made by this script: nothing was changed. Name an empty or a new folder." >&2
+    exit 2
+  fi
   echo "· bringing the CUDA toolkit (about 1.3 GB) into $folder" >&2
-  rm -rf "$folder"
   mkdir -p "$folder"
+  touch "$folder/$marker"
   PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --target "$folder" "${packages[@]}"
   ln -s lib "$home/lib64"
   # The linker wants names without versions, which the packages leave out, and a driver, which only a GPU machine has:

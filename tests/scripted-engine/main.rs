@@ -25,16 +25,16 @@ static WORDS: AtomicU64 = AtomicU64::new(0);
 /// Answers that were begun; each pretends to a prompt of 7 tokens, 3 of which were computed before.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 
-/// 3 MiB of weights, 1 MiB of kept caches and a KiB a word.
+/// 3 MiB of weights, 1 MiB of caches and a KiB a word.
 fn stats() -> EngineStats {
     let (words, begun) = (WORDS.load(Ordering::Relaxed), BEGUN.load(Ordering::Relaxed));
     EngineStats {
         weights_bytes: Some(3 << 20),
         kv_bytes: Some((1 << 20) + (words << 10)),
-        kept_kv_bytes: Some(1 << 20),
         active: ACTIVE.load(Ordering::Relaxed),
         waiting: 0,
         prompt_tokens: begun * 7,
+        prefill_us: begun * 1000,
         generated_tokens: words,
         prefix_hit_tokens: begun * 3,
     }
@@ -167,7 +167,7 @@ async fn act(
             let _ = out.send(Reply::Delta { id, text: "x".into(), completion_tokens: token });
         }
         let _ = out.send(end(FinishReason::Stop, words));
-    } else if told.starts_with("say") || told.starts_with("crash") {
+    } else if ["say", "crash", "unplug"].iter().any(|word| told.starts_with(word)) {
         for word in 1..=words.min(request.max_tokens) {
             tokio::select! {
                 _ = &mut cancelled => {
@@ -183,6 +183,11 @@ async fn act(
         if told.starts_with("crash") {
             tokio::time::sleep(Duration::from_millis(50)).await;
             std::process::abort();
+        }
+        if told.starts_with("unplug") {
+            let failure = Failure::Unreadable { reason: "the drive has gone".into() };
+            let _ = out.send(Reply::Failed { id, failure });
+            return;
         }
         let reason = if words > request.max_tokens { FinishReason::Length } else { FinishReason::Stop };
         let _ = out.send(end(reason, words.min(request.max_tokens)));

@@ -140,6 +140,13 @@ test("a run of another machine is compared, and that is said", async () => {
   await page.getByRole("button", { name: "Compare with …" }).click();
   await page.getByRole("menuitem", { name: /^Quick, 30 Oct/ }).click();
   await see(page.getByText("made on different machines"));
+  // The one configuration that both have stands over no row: what it is, is told once.
+  await see(
+    page.getByText(
+      "SmolLM2-135M Q4_K_M · batch 1 · 8 threads · empty context · KV f16 · CPU",
+      { exact: true },
+    ),
+  );
 });
 
 test("a configuration is used, with a way back", async () => {
@@ -187,13 +194,14 @@ test("a run is copied and saved in every format, and as a card", async () => {
     await page
       .getByRole("button", { name: `Save as ${label}`, exact: true })
       .click();
+    // Only the latest word: piled up, they would cover what is to be pressed next.
+    const notes = page.getByRole("region", { name: "Notices" });
+    await see(notes.getByText(/^Saving/));
+    expect(await notes.getByText(/^Saving|^Copied/).count()).toBe(1);
     const download = await coming;
     expect(download.suggestedFilename()).toMatch(/^tektra-bench-standard-2026/);
     expect(download.suggestedFilename()).toMatch(ending);
     expect((await saved(download)).toString()).toBe(content);
-    // Only the latest word: piled up, they would cover what is to be pressed next.
-    const notes = page.getByRole("region", { name: "Notices" });
-    await until(() => notes.getByText(/^Saving|^Copied/).count(), 1);
   }
   const card = page.getByRole("img", { name: /^Card: SmolLM2-135M Q4_K_M/ });
   expect(await card.getAttribute("aria-label")).toContain(

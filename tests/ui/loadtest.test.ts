@@ -1,19 +1,49 @@
 import { expect, test } from "vitest";
 import type { Page } from "playwright-core";
+import type { LoadRequest, LoadState } from "../../ui/src/bindings";
 import { axeViolations } from "./axe";
 import { fastEnough, fourPeople, nothing, tooSlow } from "./load-stories";
 import type { FakeOptions } from "./fake/options";
 import { calls, field, miss, open, see, until, type Theme } from "./harness";
 
+const refusal = {
+  code: "invalid_input" as const,
+  message: "A benchmark is running already.",
+  hint: "Wait until it has ended.",
+};
+
 async function openLoad(options: Partial<FakeOptions> = {}): Promise<Page> {
   const page = await open({
-    load: { state: { kind: "none" }, report: tooSlow, tickMs: 200 },
+    load: { state: { kind: "none" }, report: null, tickMs: 60_000 },
     ...options,
   });
   await see(field(page));
   await page.keyboard.press("Control+Shift+t");
   await see(page.getByRole("heading", { name: "How many people at once?" }));
   return page;
+}
+
+function emit(page: Page, state: LoadState): Promise<void> {
+  return page.evaluate(
+    (state) => window.__fake.emit({ type: "loadtest_changed", state }),
+    state,
+  );
+}
+
+/** A test that has had seven requests. */
+function goingOn(request: LoadRequest): LoadState {
+  return {
+    kind: "running",
+    request,
+    model: "SmolLM2-135M",
+    progress: {
+      loading: false,
+      seconds: 9,
+      arrived: 7,
+      answered: 4,
+      failed: 0,
+    },
+  };
 }
 
 function number(page: Page, name: string) {
@@ -39,19 +69,20 @@ test("what is asked is sent, runs with a progress, and ends in a table", async (
   await page.getByRole("button", { name: "Start" }).click();
   const running = page.getByRole("region", { name: "Running load test" });
   await see(running.getByText("8 people, 0.8 requests a second for 30 s"));
-  await see(running.getByText(/^\d+ requests so far$/));
+  const request = { ...fourPeople, users: 8, rate_per_second: 0.8 };
+  await emit(page, goingOn(request));
+  await see(running.getByText("7 requests so far"));
   expect(await page.getByRole("button", { name: "Start" }).isDisabled()).toBe(
     true,
   );
+  await emit(page, { kind: "over", report: { ...tooSlow, request } });
   await see(page.getByText("Does not keep up with 8 people"));
   await see(
     page.getByText(
       "12 of 17 requests (71 %) had the first token within 500 ms, 2 failed.",
     ),
   );
-  expect(await calls(page, "loadtest_start")).toEqual([
-    { request: { ...fourPeople, users: 8, rate_per_second: 0.8 } },
-  ]);
+  expect(await calls(page, "loadtest_start")).toEqual([{ request }]);
   expect(await waits(page, /^First token/)).toEqual([
     "First token",
     "15",
@@ -69,7 +100,7 @@ test("what is asked is sent, runs with a progress, and ends in a table", async (
 
 test("it is cancelled by its key, and that is said", async () => {
   const page = await openLoad({
-    load: { state: { kind: "none" }, report: nothing, tickMs: 10_000 },
+    load: { state: { kind: "none" }, report: nothing, tickMs: 60_000 },
   });
   await page.keyboard.press("Control+Shift+b");
   await see(page.getByText("Loading the model"));
@@ -141,22 +172,15 @@ test("a test that goes on is found, and one that failed says why", async () => {
   // Nothing else is measured at the same time.
   await page.getByRole("tab", { name: "Runs" }).click();
   await see(page.getByText("One at a time: a load test is running."));
-  await page.evaluate(
-    (request) =>
-      window.__fake.emit({
-        type: "loadtest_changed",
-        state: {
-          kind: "failed",
-          request,
-          error: {
-            code: "model_unusable",
-            message: "The model could not be loaded.",
-            hint: "Choose another one.",
-          },
-        },
-      }),
-    fourPeople,
-  );
+  await emit(page, {
+    kind: "failed",
+    request: fourPeople,
+    error: {
+      code: "model_unusable",
+      message: "The model could not be loaded.",
+      hint: "Choose another one.",
+    },
+  });
   await miss(page.getByText("One at a time"));
   await page.getByRole("tab", { name: "How many people at once?" }).click();
   await see(
@@ -164,19 +188,38 @@ test("a test that goes on is found, and one that failed says why", async () => {
   );
 });
 
+test("what is refused, begins or fails comes into sight, and the page stays where it is meanwhile", async () => {
+  const page = await openLoad({ failures: { loadtest_start: refusal } });
+  await page.setViewportSize({ width: 800, height: 400 });
+  await page.getByText("More options").click();
+  const box = page.getByRole("main").locator(".scroll");
+  const top = () => box.evaluate((node) => node.scrollTop);
+  const toEnd = async () => {
+    await box.evaluate((node) => node.scrollTo(0, node.scrollHeight));
+    expect(await top()).toBeGreaterThan(0);
+  };
+  await toEnd();
+  await page.keyboard.press("Control+Shift+b");
+  await see(page.getByText(refusal.message));
+  await until(top, 0);
+  await page.evaluate(() => (window.__fake.options.failures = {}));
+  await toEnd();
+  await page.keyboard.press("Control+Shift+b");
+  await see(page.getByText("Loading the model"));
+  await until(top, 0);
+  await toEnd();
+  await emit(page, goingOn(fourPeople));
+  await see(page.getByText("7 requests so far"));
+  expect(await top()).toBeGreaterThan(0);
+  await emit(page, { kind: "failed", request: fourPeople, error: refusal });
+  await until(top, 0);
+});
+
 test("a refusal leaves the form as it is", async () => {
-  const page = await openLoad({
-    failures: {
-      loadtest_start: {
-        code: "invalid_input",
-        message: "A benchmark is running already.",
-        hint: "Wait until it has ended.",
-      },
-    },
-  });
+  const page = await openLoad({ failures: { loadtest_start: refusal } });
   await number(page, "People").fill("6");
   await page.getByRole("button", { name: "Start" }).click();
-  await see(page.getByText("A benchmark is running already."));
+  await see(page.getByText(refusal.message));
   expect(await number(page, "People").inputValue()).toBe("6");
   await until(
     () => page.getByRole("button", { name: "Start" }).isEnabled(),

@@ -1,8 +1,6 @@
 import { axeViolations } from "./axe";
-import type { Locator, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { expect, test } from "vitest";
-import type { ResourceSample } from "../../ui/src/bindings";
-import type { FakeOptions } from "./fake/options";
 import {
   answers,
   calls,
@@ -10,11 +8,12 @@ import {
   miss,
   open,
   see,
+  send,
   until,
-  type Shape,
   type Theme,
 } from "./harness";
 import { cpuMachine, gpuMachine, oneSample } from "./machines";
+import { chart, emit, figure, openResources, strip } from "./resources-page";
 import { shelf, tides } from "./stories";
 
 const failing = {
@@ -22,32 +21,6 @@ const failing = {
   message: "The sensors of this machine could not be read.",
   hint: "Try again. Answers are not affected.",
 };
-
-async function openResources(
-  options: Partial<FakeOptions> = {},
-  shape: Shape = {},
-): Promise<Page> {
-  const page = await open({ resources: cpuMachine(), ...options }, shape);
-  await see(field(page));
-  await page.keyboard.press("Control+4");
-  await see(page.getByRole("region", { name: "Resources" }));
-  return page;
-}
-
-function chart(page: Page, title: string): Locator {
-  return page.getByRole("region", { name: title, exact: true });
-}
-
-/** The figure beside a label in the legend of a chart. */
-function figure(page: Page, title: string, label: string): Locator {
-  return chart(page, title)
-    .locator("dl > div", { hasText: label })
-    .locator("dd");
-}
-
-function strip(page: Page): Locator {
-  return page.getByRole("contentinfo", { name: "Engine" });
-}
 
 /** What the core was told of watching, in order. */
 async function told(page: Page): Promise<string[]> {
@@ -57,13 +30,6 @@ async function told(page: Page): Promise<string[]> {
       .map(({ command, args }) =>
         command === "resources_watch" ? `watch ${args.intervalMs}` : "unwatch",
       ),
-  );
-}
-
-function emit(page: Page, sample: ResourceSample): Promise<void> {
-  return page.evaluate(
-    (sample) => window.__fake.emit({ type: "resources_sampled", sample }),
-    sample,
   );
 }
 
@@ -161,6 +127,24 @@ test("the strip leads to the view, and leaves the small window its room", async 
   await see(page.getByRole("heading", { name: "Resources" }));
 });
 
+test("while an answer is written the strip has its speed once", async () => {
+  const page = await open(
+    {
+      resources: cpuMachine(),
+      reply: "tide ".repeat(400),
+      tickMs: 100,
+    },
+    { width: 1000 },
+  );
+  await see(strip(page).getByText("Tokens"));
+  await send(page, "Tell");
+  await see(strip(page).locator(".rate"));
+  // Without room for its line, nothing but the word would be left.
+  await miss(strip(page).getByText("Tokens"));
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await see(strip(page).getByText("Tokens"));
+});
+
 test("without a GPU it says so, and which look for one failed and why", async () => {
   const page = await openResources();
   await see(page.getByText("CPU mode: no accelerator found"));
@@ -208,25 +192,27 @@ test("a missing sensor is absent", async () => {
 });
 
 test("an answer is marked on the time line, and leads to its conversation", async () => {
-  const page = await openResources({ stories: shelf });
+  const machine = cpuMachine();
+  const page = await openResources({ stories: shelf, resources: machine });
   const marks = page.getByRole("button", { name: /^Open the conversation of/ });
   await until(() => marks.count(), 1);
   await page.getByRole("radio", { name: "10 min" }).check({ force: true });
   await until(() => marks.count(), 3);
-  const now = Date.now();
+  // Where the charts end, however long ago that was by now.
+  const last = machine.history.at(-1)?.at_ms ?? NaN;
   await page.evaluate(
-    (now) =>
+    (last) =>
       window.__fake.emit({
         type: "answer_marked",
         mark: {
-          started_ms: now - 9000,
-          ended_ms: now - 1000,
+          started_ms: last - 9000,
+          ended_ms: last - 1000,
           conversation_id: "tides",
           message_id: "tides-a",
           tokens: 212,
         },
       }),
-    now,
+    last,
   );
   const mark = page.getByRole("button", { name: /212 tokens in 8\.00 s/ });
   await mark.hover();
@@ -234,93 +220,6 @@ test("an answer is marked on the time line, and leads to its conversation", asyn
   await mark.click();
   await see(answers(page).getByText("Because the moon pulls"));
   expect(await page.getByText(tides.title).count()).toBeGreaterThan(0);
-});
-
-test("held, the picture stands still while the machine goes on", async () => {
-  const page = await openResources();
-  await see(page.getByText("Live", { exact: true }));
-  const before = await figure(page, "CPU", "All").innerText();
-  await page.keyboard.press("Control+Shift+h");
-  await see(page.getByText("Held", { exact: true }));
-  const cpu = {
-    total_percent: 3,
-    cores_percent: [3, 3],
-    frequency_mhz: null,
-    temperature_celsius: null,
-  };
-  await emit(page, oneSample(Date.now() + 1000, { cpu }));
-  await see(strip(page).getByText("3 %"));
-  expect(await figure(page, "CPU", "All").innerText()).toBe(before);
-  await page.getByRole("button", { name: "Go live" }).click();
-  await until(() => figure(page, "CPU", "All").innerText(), "3 %");
-});
-
-test("the crosshair tells the figures of its moment in every legend", async () => {
-  const machine = cpuMachine();
-  const page = await openResources({ resources: machine });
-  await see(page.locator(".u-over"));
-  const shown = (ago: number) =>
-    `${Math.round(machine.history.at(-1 - ago)?.cpu.total_percent ?? -1)} %`;
-  const box = await page.locator(".u-over").first().boundingBox();
-  if (!box) throw new Error("the chart is not to be seen");
-  // Two minutes are shown: a quarter from the right is half a minute ago.
-  await page.mouse.move(box.x + 0.75 * box.width, box.y + 20);
-  await until(() => figure(page, "CPU", "All").innerText(), shown(30));
-  expect(await figure(page, "Writing", "Decode").innerText()).toBe("–");
-  const place = box.x + 0.75 * box.width;
-  await until(
-    () =>
-      chart(page, "Memory")
-        .locator(".u-cursor-x")
-        .evaluate(
-          // To a pixel: the line is drawn between two.
-          (node, place) =>
-            Math.abs(node.getBoundingClientRect().x - place) <= 1.5,
-          place,
-        ),
-    true,
-  );
-  await page.mouse.move(600, 4);
-  await until(() => figure(page, "CPU", "All").innerText(), shown(0));
-  await page.keyboard.press("ArrowLeft");
-  await page.keyboard.press("Shift+ArrowLeft");
-  await until(() => figure(page, "CPU", "All").innerText(), shown(10));
-  await see(page.locator("caption", { hasText: "At the moment pointed at" }));
-});
-
-test("dragging, keys and the wheel zoom, Esc and a double click show all", async () => {
-  const page = await openResources();
-  const plot = page.locator(".u-over").first();
-  await see(plot);
-  const moments = page.locator(".moments span");
-  const all = await moments.allInnerTexts();
-  const zoomed = page.getByRole("button", { name: "Show all" });
-  const box = await plot.boundingBox();
-  if (!box) throw new Error("the chart is not to be seen");
-  await page.mouse.move(box.x + 200, box.y + 30);
-  await page.mouse.down();
-  await page.mouse.move(box.x + 400, box.y + 40, { steps: 4 });
-  await page.mouse.up();
-  await see(zoomed);
-  await see(page.getByText("Held", { exact: true }));
-  expect(await moments.allInnerTexts()).not.toEqual(all);
-  await page.keyboard.press("Escape");
-  await miss(zoomed);
-  await see(page.getByText("Live", { exact: true }));
-  await until(() => moments.allInnerTexts(), all);
-  await page.keyboard.press("+");
-  await see(zoomed);
-  await page.keyboard.press("-");
-  await miss(zoomed);
-  await page.keyboard.down("Control");
-  await page.mouse.wheel(0, -100);
-  await page.keyboard.up("Control");
-  await see(zoomed);
-  await plot.dblclick({ position: { x: 300, y: 30 } });
-  await miss(zoomed);
-  // With nothing zoomed, Esc goes back to the chat as from every view.
-  await page.keyboard.press("Escape");
-  await see(field(page));
 });
 
 test("charts take the colours of the theme, also when it changes", async () => {

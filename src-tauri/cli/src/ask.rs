@@ -65,16 +65,19 @@ async fn answer(home: Home, prompt: Option<String>, choice: Choice, json: bool) 
         }
     });
     let printing = async {
-        let mut text = String::new();
+        let (mut text, mut said) = (String::new(), Outcome::Done);
         while let Some(piece) = arriving.recv().await {
-            if !json && !say(&piece.text) {
-                stop.send_replace(true);
+            if !json && matches!(said, Outcome::Done) {
+                said = say(&piece.text);
+                if !matches!(said, Outcome::Done) {
+                    stop.send_replace(true);
+                }
             }
             text.push_str(&piece.text);
         }
-        text
+        (text, said)
     };
-    let (answer, text) = tokio::join!(engine.answer(&model, ask, pieces, stopping), printing);
+    let (answer, (text, said)) = tokio::join!(engine.answer(&model, ask, pieces, stopping), printing);
     if let EngineState::Ready { model } | EngineState::Thinking { model, .. } = &*engine.state().borrow() {
         model.warnings.iter().for_each(|warning| eprintln!("Note: {warning}"));
     }
@@ -88,14 +91,14 @@ async fn answer(home: Home, prompt: Option<String>, choice: Choice, json: bool) 
             return error.into();
         }
     };
-    let said = if json {
-        say_json(&Report::new(&text, &receipt, &model))
-    } else if say("\n") {
-        eprintln!("{}", summary(&receipt));
-        Outcome::Done
-    } else {
-        Outcome::NobodyListens
+    let said = match said {
+        Outcome::Done if json => say_json(&Report::new(&text, &receipt, &model)),
+        Outcome::Done => say("\n"),
+        cut => cut,
     };
+    if !json && matches!(said, Outcome::Done) {
+        eprintln!("{}", summary(&receipt));
+    }
     match (receipt.finish_reason, said) {
         (FinishReason::Cancelled, Outcome::Done) => Outcome::Interrupted,
         (_, said) => said,

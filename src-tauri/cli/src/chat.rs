@@ -40,7 +40,7 @@ pub(crate) async fn chat(home: Home, choice: Choice, conversation: Option<String
     tektra.close().await;
     match (outcome, failure) {
         // In a script, a failed answer must not look like success.
-        (Outcome::Done, Some(code)) if !interactive => {
+        (Outcome::Done | Outcome::NobodyListens, Some(code)) if !interactive => {
             std::process::exit(exit_code(code).into());
         }
         (outcome, _) => outcome,
@@ -122,13 +122,16 @@ impl Session {
             tokio::select! {
                 event = self.events.recv() => match event {
                     Ok(CoreEvent::AnswerDelta { message_id, text, .. }) if message_id == answer => {
-                        if !say(&text) {
-                            return Next::Leave(Outcome::NobodyListens);
+                        match say(&text) {
+                            Outcome::Done => {}
+                            cut => return Next::Leave(cut),
                         }
                     }
                     Ok(CoreEvent::AnswerFinished { message, .. }) if message.id == answer => {
-                        self.ended(&message);
-                        return Next::Go;
+                        return match self.ended(&message) {
+                            Outcome::Done => Next::Go,
+                            cut => Next::Leave(cut),
+                        };
                     }
                     Ok(CoreEvent::EngineState { state }) => tell(&state, self.interactive),
                     Ok(CoreEvent::StoreTrouble { error: Some(error) }) => eprintln!("\n{} {}", error.message, error.hint),
@@ -150,8 +153,9 @@ impl Session {
         }
     }
 
-    fn ended(&mut self, message: &Message) {
-        say("\n");
+    /// Tells how the answer ended; what became of its last line.
+    fn ended(&mut self, message: &Message) -> Outcome {
+        let said = say("\n");
         match message.status {
             MessageStatus::Stopped => eprintln!("Stopped."),
             MessageStatus::Failed | MessageStatus::Interrupted => {
@@ -165,6 +169,7 @@ impl Session {
         if let (Some(receipt), true) = (&message.receipt, self.interactive) {
             eprintln!("{}", summary(receipt));
         }
+        said
     }
 
     fn pressed_twice(&mut self) -> bool {

@@ -19,7 +19,7 @@ pub(crate) async fn conversations(home: Home, json: bool) -> Outcome {
     }
     let lines: String =
         conversations.iter().map(|conversation| format!("{}  {}\n", conversation.id, conversation.title)).collect();
-    if say(&lines) { Outcome::Done } else { Outcome::NobodyListens }
+    say(&lines)
 }
 
 pub(crate) async fn metrics(home: &Home) -> Outcome {
@@ -29,8 +29,5 @@ pub(crate) async fn metrics(home: &Home) -> Outcome {
         [_] => {}
         [_, others @ ..] => eprintln!("{} more run beside this one.", others.len()),
     }
-    match all.first() {
-        Some(text) if !say(text) => Outcome::NobodyListens,
-        _ => Outcome::Done,
-    }
+    all.first().map_or(Outcome::Done, |text| say(text))
 }

@@ -20,8 +20,8 @@ use outcome::Outcome;
 
 /// A private, local, fast AI assistant.
 ///
-/// Everything runs on this machine. Exit codes: 0 done, 1 the data folder cannot be used, 2 wrong usage or input,
-/// 3 the model cannot be used, 4 the engine failed, 5 a download failed, 130 interrupted.
+/// Everything runs on this machine. Exit codes: 0 done, 1 the data folder or standard output cannot be used,
+/// 2 wrong usage or input, 3 the model cannot be used, 4 the engine failed, 5 a download failed, 130 interrupted.
 #[derive(Parser)]
 #[command(name = "tektra-cli", version, arg_required_else_help = true)]
 struct Arguments {
@@ -68,7 +68,7 @@ enum Command {
         #[command(flatten)]
         load: loadtest::Load,
     },
-    /// Show what this machine does, and Tektra's part of it
+    /// Show what this machine does, and what windows and chats on this data folder have of it
     Top(top::Top),
     /// Show what running windows and conversations measured, in the text format of Prometheus
     Metrics,

@@ -16,6 +16,8 @@ pub(crate) enum Outcome {
     Interrupted,
     /// The reader of a pipe has gone: no failure of ours.
     NobodyListens,
+    /// Standard output takes no more: a full disk, for example.
+    CannotWrite(io::Error),
     Failed(Error),
 }
 
@@ -31,6 +33,11 @@ impl Outcome {
         match self {
             Self::Done | Self::NobodyListens => ExitCode::SUCCESS,
             Self::Interrupted => ExitCode::from(130),
+            Self::CannotWrite(error) => {
+                eprintln!("Standard output cannot be written: {error}. What was written is incomplete.");
+                eprintln!("Free some space or write elsewhere, then run it again.");
+                ExitCode::FAILURE
+            }
             Self::Failed(error) => {
                 complain(&error);
                 ExitCode::from(exit_code(error.code()))
@@ -56,17 +63,20 @@ pub(crate) fn exit_code(code: ErrorCode) -> u8 {
     }
 }
 
-/// Writes to standard output at once; `false` when nobody reads it any more.
-pub(crate) fn say(text: &str) -> bool {
+/// Writes to standard output at once. All but [`Outcome::Done`] means that nothing more can be written.
+pub(crate) fn say(text: &str) -> Outcome {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Outcome::Done,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::NobodyListens,
+        Err(error) => Outcome::CannotWrite(error),
+    }
 }
 
 /// Prints one JSON value.
 pub(crate) fn say_json(value: &impl Serialize) -> Outcome {
     match serde_json::to_string_pretty(value) {
-        Ok(json) if say(&format!("{json}\n")) => Outcome::Done,
-        Ok(_) => Outcome::NobodyListens,
+        Ok(json) => say(&format!("{json}\n")),
         Err(error) => Error::InvalidInput { what: format!("The result cannot be written as JSON: {error}.") }.into(),
     }
 }

@@ -3,12 +3,13 @@
 //!
 //! Each listens on a local socket named after its entry in the run folder, which only the person can read.
 
-use std::sync::Weak;
+use std::{sync::Weak, time::Duration};
 
 use interprocess::local_socket::traits::tokio::Listener as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tektra_protocol::{Listener, connect, listen, split};
+use tokio::{task::JoinSet, time::timeout};
 
 use crate::{Home, Parts, Tektra, UnloadReason, Unloaded, presence, resources::Running};
 
@@ -19,6 +20,18 @@ enum Wanted {
     Unload,
     Metrics,
     Resources,
+}
+
+impl Wanted {
+    /// How long whoever asks waits for one process: one that was stopped keeps its socket and never answers. An unload
+    /// waits for the answers that are being written, however long they are.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Unload => Duration::MAX,
+            Self::Metrics => Duration::from_secs(3),
+            Self::Resources => Duration::from_secs(1),
+        }
+    }
 }
 
 fn socket(id: &str) -> String {
@@ -52,16 +65,14 @@ async fn accept(parts: Weak<Parts>, listener: Listener) {
 
 /// The answers of every running Tektra on this data folder.
 async fn ask_everywhere<T: DeserializeOwned>(home: &Home, wanted: Wanted) -> Vec<T> {
-    let mut all = Vec::new();
-    for id in presence::running(home) {
-        let Ok((mut answers, mut asking)) = connect::<Value, Wanted>(&socket(&id)).await else { continue };
-        if asking.send(&wanted).await.is_ok()
-            && let Some(Ok(answer)) = answers.next().await
-        {
-            all.extend(serde_json::from_value::<T>(answer));
-        }
-    }
-    all
+    let ask = |id: String| async move {
+        let (mut answers, mut asking) = connect::<Value, Wanted>(&socket(&id)).await.ok()?;
+        asking.send(&wanted).await.ok()?;
+        answers.next().await?.ok()
+    };
+    let ask_patiently = |id| timeout(wanted.patience(), ask(id));
+    let answers = presence::running(home).into_iter().map(ask_patiently).collect::<JoinSet<_>>().join_all().await;
+    answers.into_iter().flatten().flatten().filter_map(|answer| serde_json::from_value(answer).ok()).collect()
 }
 
 /// Asks every running Tektra on this data folder to unload, each after the answers that it is writing; what that gave

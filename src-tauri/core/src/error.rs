@@ -82,6 +82,20 @@ pub enum Error {
         /// Exit status or signal, in words.
         how: String,
     },
+    /// The model's file could be read when it was loaded, and now it cannot.
+    #[error("The model's file {} cannot be read any more ({reason}). What was written so far is safe.", path.display())]
+    ModelUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        reason: String,
+    },
+    /// The machine cannot be looked at.
+    #[error("The sensors cannot be read: {why}. Answers do not depend on them.")]
+    SensorsFailed {
+        /// The reason.
+        why: String,
+    },
     /// The database was written by a newer Tektra.
     #[error(
         "The conversations in {} were written by a newer Tektra (format {found}, this one knows {known}). Nothing was changed.", folder.display()
@@ -176,13 +190,15 @@ impl Error {
             Self::EmptyPrompt => ErrorCode::EmptyPrompt,
             Self::EngineMissing { .. } => ErrorCode::EngineMissing,
             Self::EngineFailed { .. } => ErrorCode::EngineFailed,
-            Self::EngineCrashed { .. } => ErrorCode::EngineCrashed,
+            // Both end an answer early, and the engine is started anew.
+            Self::EngineCrashed { .. } | Self::ModelUnreadable { .. } => ErrorCode::EngineCrashed,
             Self::StoreNewer { .. } => ErrorCode::StoreNewer,
             Self::StoreReadOnly { .. } => ErrorCode::StoreReadOnly,
             Self::StoreFull => ErrorCode::StoreFull,
             Self::StoreFailed { .. } => ErrorCode::StoreFailed,
             Self::NotFound { .. } => ErrorCode::NotFound,
             Self::InvalidInput { .. } => ErrorCode::InvalidInput,
+            Self::SensorsFailed { .. } => ErrorCode::EngineFailed,
             Self::Interrupted => ErrorCode::Interrupted,
         }
     }
@@ -209,6 +225,10 @@ impl Error {
             }
             Self::EngineFailed { .. } => "Try again. If it fails again, the log in the data folder has the details.".into(),
             Self::EngineCrashed { .. } => "Try again: the engine is started anew.".into(),
+            Self::ModelUnreadable { .. } => {
+                "Connect the drive that it lies on, or download the model again; then continue.".into()
+            }
+            Self::SensorsFailed { .. } => "Try again. If it fails again, start Tektra anew.".into(),
             Self::StoreNewer { .. } => "Use the newer Tektra, or set TEKTRA_HOME to another folder.".into(),
             Self::StoreReadOnly { .. } => "Make the folder writable, or set TEKTRA_HOME to another one.".into(),
             Self::StoreFull => "Free some space. Tektra saves what is on the screen as soon as it can.".into(),

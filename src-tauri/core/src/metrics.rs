@@ -101,6 +101,10 @@ pub(crate) fn answered(answer: &Answer, took: Duration) {
         Ok(_) => OUTCOMES[1],
         Err(_) => OUTCOMES[2],
     };
+    // The samples are kept one by one until they are counted, and perhaps nobody ever asks for the metrics.
+    if let Some(handle) = begin() {
+        handle.run_upkeep();
+    }
     counter!(REQUESTS, "outcome" => outcome).increment(1);
     histogram!(DURATION).record(took.as_secs_f64());
     let Ok(receipt) = answer else { return };

@@ -297,6 +297,7 @@ impl Work {
 
     /// Advances every answer that is being written by one token, and the first prompts by as many as there is room for.
     fn step(&mut self) {
+        let stepped = Instant::now();
         let writing = self.active.iter().any(|active| active.last.is_some());
         let mut room = if writing { PREFILL_TOKENS_BESIDE_OTHERS } else { PREFILL_TOKENS };
         let mut runs = Vec::new();
@@ -337,15 +338,14 @@ impl Work {
             active.sample += choosing.elapsed();
             active.accept(token, &self.tokenizer);
         }
-        self.counters.computed(prompt_tokens, choosing.len());
+        self.counters.computed(prompt_tokens, choosing.len(), stepped.elapsed());
         self.shrink();
     }
 
     /// Keeps the caches within their bounds, and counts them.
     fn shrink(&mut self) {
         let kv_bytes = self.kept.shrink(self.active.iter().map(|active| &active.cache));
-        let pages: usize = self.active.iter().map(|active| active.cache.pages.len()).sum();
-        self.counters.held(self.active.len(), kv_bytes, pages * self.forward.layout.bytes());
+        self.counters.held(self.active.len(), kv_bytes);
     }
 
     fn end_answers(&mut self) {

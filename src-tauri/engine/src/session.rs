@@ -39,10 +39,10 @@ impl Session {
         EngineStats {
             weights_bytes: Some(counts.weights_bytes),
             kv_bytes: Some(counts.kv_bytes),
-            kept_kv_bytes: Some(counts.kept_kv_bytes),
             active: counts.active,
             waiting: counts.waiting,
             prompt_tokens: counts.prompt_tokens,
+            prefill_us: counts.prefill_us,
             generated_tokens: counts.generated_tokens,
             prefix_hit_tokens: counts.prefix_hit_tokens,
         }
@@ -121,7 +121,7 @@ async fn stream(
         Outcome::Stop => FinishReason::Stop,
         Outcome::Length => FinishReason::Length,
         Outcome::Cancelled => FinishReason::Cancelled,
-        Outcome::Unreadable(kind) => return Err(engine(format!("the model's file cannot be read any more: {kind}"))),
+        Outcome::Unreadable(kind) => return Err(Failure::Unreadable { reason: kind.to_string() }),
     };
     let usage = Usage {
         prompt_tokens,

@@ -270,14 +270,14 @@ pub struct EngineStats {
     pub weights_bytes: Option<u64>,
     /// Bytes of all KV caches; absent where the executor does not tell.
     pub kv_bytes: Option<u64>,
-    /// The part of them that no answer in progress uses, kept for later turns.
-    pub kept_kv_bytes: Option<u64>,
     /// Answers that are being computed.
     pub active: u32,
     /// Answers that wait in the engine.
     pub waiting: u32,
     /// Prompt tokens computed.
     pub prompt_tokens: u64,
+    /// Time in which prompts were computed, in microseconds.
+    pub prefill_us: u64,
     /// Tokens generated.
     pub generated_tokens: u64,
     /// Prompt tokens whose computation was saved.
@@ -336,6 +336,11 @@ pub enum Failure {
         prompt_tokens: u32,
         /// Tokens that the model can hold.
         context_length: u32,
+    },
+    /// The model's file cannot be read any more: the engine is of no use until it is opened anew.
+    Unreadable {
+        /// The operating system's reason.
+        reason: String,
     },
     /// The engine refused or broke.
     Engine {

@@ -1,6 +1,6 @@
 //! Systems other than Linux, as far as they tell programs of every maker.
 
-use std::{collections::HashSet, time::Instant};
+use std::{collections::HashSet, path::PathBuf, time::Instant};
 
 use sysinfo::{
     Components, CpuRefreshKind, Disks, MemoryRefreshKind, Networks, Pid, ProcessRefreshKind, ProcessesToUpdate,
@@ -8,7 +8,7 @@ use sysinfo::{
 
 use crate::{
     mib,
-    rate::Rate,
+    rate::{Busy, Rate},
     types::{CpuSample, DiskSample, Groups, MemorySample, NetworkSample, Own, Probe, Sample, Usage},
 };
 
@@ -19,12 +19,15 @@ pub(crate) struct System {
     disks: Disks,
     networks: Networks,
     components: Components,
+    /// The disks whose sum the rates are of, by where they are mounted.
+    mounts: Vec<PathBuf>,
+    /// The interfaces whose sum the rates are of.
+    interfaces: Vec<String>,
     read: Rate,
     written: Rate,
     received: Rate,
     sent: Rate,
-    /// Whether there is a sample before.
-    begun: bool,
+    since: Busy,
 }
 
 impl System {
@@ -34,11 +37,13 @@ impl System {
             disks: Disks::new(),
             networks: Networks::new(),
             components: Components::new(),
+            mounts: Vec::new(),
+            interfaces: Vec::new(),
             read: Rate::default(),
             written: Rate::default(),
             received: Rate::default(),
             sent: Rate::default(),
-            begun: false,
+            since: Busy::default(),
         }
     }
 
@@ -48,17 +53,25 @@ impl System {
         self.networks.refresh(true);
         self.components.refresh(true);
         self.system.refresh_processes_specifics(ProcessesToUpdate::All, true, ProcessRefreshKind::nothing());
+        let mut mounts: Vec<_> = self.disks.iter().map(|disk| disk.mount_point().to_owned()).collect();
+        let mut interfaces: Vec<_> = self.networks.keys().filter(|name| leads_out(name)).cloned().collect();
+        mounts.sort();
+        interfaces.sort();
+        if (&mounts, &interfaces) != (&self.mounts, &self.interfaces) {
+            // Their sums are others now.
+            (self.read, self.written, self.received, self.sent) = Default::default();
+        }
+        (self.mounts, self.interfaces) = (mounts, interfaces);
     }
 
     pub(crate) fn sample(&mut self, groups: &Groups<'_>) -> Sample {
-        let now = Instant::now();
         self.system.refresh_cpu_specifics(CpuRefreshKind::everything());
+        let long_enough = self.since.seconds(Instant::now()).is_some();
         self.system.refresh_memory_specifics(MemoryRefreshKind::everything());
-        let begun = std::mem::replace(&mut self.begun, true);
-        let percent = |percent: f32| begun.then_some(f64::from(percent));
+        let percent = |percent: f32| long_enough.then_some(f64::from(percent));
         let cpu = CpuSample {
             total_percent: percent(self.system.global_cpu_usage()),
-            cores_percent: self.system.cpus().iter().map(|core| begun.then_some(core.cpu_usage())).collect(),
+            cores_percent: self.system.cpus().iter().map(|core| long_enough.then_some(core.cpu_usage())).collect(),
             frequency_mhz: self
                 .system
                 .cpus()
@@ -79,10 +92,12 @@ impl System {
         };
         self.disks.refresh(false);
         self.networks.refresh(false);
-        let disks = self.disks.iter().map(|disk| disk.usage());
+        let now = Instant::now();
+        let listed = self.disks.iter().filter(|disk| self.mounts.iter().any(|mount| mount == disk.mount_point()));
+        let disks = listed.map(|disk| disk.usage());
         let (read, written) =
             disks.fold((0, 0), |sum, disk| (sum.0 + disk.total_read_bytes, sum.1 + disk.total_written_bytes));
-        let networks = self.networks.values();
+        let networks = self.interfaces.iter().filter_map(|name| self.networks.get(name));
         let (received, sent) =
             networks.fold((0, 0), |sum, one| (sum.0 + one.total_received(), sum.1 + one.total_transmitted()));
         let disk = DiskSample {
@@ -98,11 +113,11 @@ impl System {
             cpu,
             memory,
             disk: (!self.disks.is_empty()).then_some(disk),
-            network: (!self.networks.is_empty()).then_some(network),
+            network: (!self.interfaces.is_empty()).then_some(network),
             gpus: Vec::new(),
             power: None,
-            window: self.usage(&window),
-            engines: self.usage(&engines),
+            window: self.usage(&window, long_enough),
+            engines: self.usage(&engines, long_enough),
         }
     }
 
@@ -129,7 +144,7 @@ impl System {
                 continue;
             }
             let name = self.system.process(pid).map(|process| process.name().to_string_lossy().into_owned());
-            let by_name = name.zip(groups.engine_name).is_some_and(|(name, engine)| name == engine);
+            let by_name = name.is_some_and(|name| groups.engine_names.contains(&name));
             let of_engine = of_engine || (by_name && !groups.windows.contains(&pid.as_u32()));
             if of_engine { &mut engines } else { &mut window }.push(pid);
             let children = self.system.processes().iter().filter(|(_, process)| process.parent() == Some(pid));
@@ -138,12 +153,13 @@ impl System {
         (window, engines)
     }
 
-    fn usage(&mut self, pids: &[Pid]) -> Option<Usage> {
+    /// What processes have; the time that they computed only when the sample before was `long_enough` ago.
+    fn usage(&mut self, pids: &[Pid], long_enough: bool) -> Option<Usage> {
         let kind = ProcessRefreshKind::nothing().with_memory().with_cpu();
         self.system.refresh_processes_specifics(ProcessesToUpdate::Some(pids), true, kind);
         let known = pids.iter().filter_map(|pid| self.system.process(*pid));
         known.fold(None, |sum, process| {
-            let sum = sum.unwrap_or(Usage { cpu_percent: Some(0.0), ..Usage::default() });
+            let sum = sum.unwrap_or(Usage { cpu_percent: long_enough.then_some(0.0), ..Usage::default() });
             Some(Usage {
                 memory_mib: sum.memory_mib + mib(process.memory()),
                 private_mib: sum.private_mib + mib(process.memory()),
@@ -151,6 +167,11 @@ impl System {
             })
         })
     }
+}
+
+/// Whether an interface carries what other machines send: `lo`, `lo0` and Windows' "Loopback Pseudo-Interface" do not.
+fn leads_out(interface: &str) -> bool {
+    !interface.starts_with("lo") && !interface.starts_with("Loopback")
 }
 
 fn warmest(components: &mut Components) -> Option<f64> {

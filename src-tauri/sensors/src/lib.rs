@@ -28,7 +28,8 @@ pub use types::{
 /// Lists of devices and processes change seldom and cost much.
 const LISTS_EVERY: Duration = Duration::from_secs(10);
 
-/// Reads the sensors. Percentages and rates are those since the sample before, so the first has none.
+/// Reads the sensors. Percentages and rates are those since the sample before, so the first has none. One that follows
+/// within 100 ms has no percentages: the processor's time is counted in ticks of 10 ms.
 #[derive(Debug)]
 pub struct Sampler {
     system: system::System,

@@ -138,8 +138,9 @@ pub struct Groups<'a> {
     pub windows: &'a [u32],
     /// Engines.
     pub engines: &'a [u32],
-    /// Descendants of the windows whose executable is called so are engines too: a benchmark's, for example.
-    pub engine_name: Option<&'a str>,
+    /// File names of the engines' executables, the GPUs' among them. Descendants of the windows that are called so are
+    /// engines too: a benchmark's, for example. Linux compares the first 15 bytes, which is all that it keeps.
+    pub engine_names: &'a [String],
 }
 
 /// What a group of processes has.
@@ -149,7 +150,7 @@ pub struct Usage {
     pub memory_mib: f64,
     /// The part of it that is no file's: what the system counts as used, in MiB.
     pub private_mib: f64,
-    /// Processor time since the sample before, in percent of one core.
+    /// Processor time since the sample before, in percent of one core; absent when that was less than 100 ms ago.
     pub cpu_percent: Option<f64>,
 }
 

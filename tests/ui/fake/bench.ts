@@ -18,6 +18,8 @@ export type FakeBench = {
   progress: BenchProgress | null;
   /** Time in which a cell is measured. */
   cellMs: number;
+  /** Ends the cell that is being measured before its time is over. */
+  endCell?: () => void;
 };
 
 type Args = Record<string, unknown>;
@@ -176,10 +178,13 @@ export class Bench {
         repetition: 1,
         repetitions: 5,
         seconds: summary.seconds,
-        seconds_left: (summary.cells - summary.cells_done) * 12,
+        seconds_left: (summary.cells - summary.cells_done) * 120,
         waiting: false,
       });
-      await new Promise((done) => setTimeout(done, cellMs));
+      await new Promise<void>((done) => {
+        this.options.bench.endCell = done;
+        setTimeout(done, cellMs);
+      });
       if (this.#cancelled) return;
       cell.outcome = { kind: "measured" };
       cell.metrics = [decode(40 + summary.cells_done)];

@@ -65,6 +65,7 @@ class Bench {
   #leaving = $state.raw<ReadonlySet<string>>(new Set());
   #heard = false;
   #asked = 0;
+  #looks = 0;
 
   /** Every run that is not deleted, the latest first. */
   get runs(): BenchRunSummary[] {
@@ -82,7 +83,7 @@ class Bench {
 
   /** Whether what is put together can be begun. */
   get canBegin(): boolean {
-    return !this.busy && !wish.stale && (wish.plan?.cells.length ?? 0) > 0;
+    return !this.busy && !wish.stale && !wish.isWrong && (wish.plan?.cells.length ?? 0) > 0;
   }
 
   summary(id: string): BenchRunSummary | undefined {
@@ -102,20 +103,25 @@ class Bench {
     const before = this.progress;
     const now = event.progress;
     this.#take(now);
-    if (before && !now) this.ended = before.run_id;
-    if (now) this.ended = null;
-    if (before?.run_id !== now?.run_id) void this.look();
     const shown = this.page.kind === "run" ? this.page.id : null;
-    const same = before?.cells_done === now?.cells_done && before?.run_id === now?.run_id;
-    if (shown !== null && !same && shown === (now ?? before)?.run_id) void this.#read();
+    // On its own page the run itself shows that it has ended.
+    if (before && !now && before.run_id !== shown) this.ended = before.run_id;
+    if (now) this.ended = null;
+    if (before?.cells_done === now?.cells_done && before?.run_id === now?.run_id) return;
+    void this.look();
+    if (shown !== null && shown === (now ?? before)?.run_id) void this.#read();
   }
 
   /** Reads the list of runs. */
   async look(): Promise<void> {
+    const asked = ++this.#looks;
     try {
-      this.#all = await ipc.benchRuns();
+      const runs = await ipc.benchRuns();
+      if (asked !== this.#looks) return;
+      this.#all = runs;
       this.runsFailure = null;
     } catch (thrown) {
+      if (asked !== this.#looks) return;
       this.runsFailure = Failure.from(thrown);
     }
     this.runsKnown = true;
@@ -185,6 +191,8 @@ class Bench {
     const forget = async () => {
       if (await attempt(() => ipc.benchDelete(id))) {
         this.#all = this.#all.filter((one) => one.id !== id);
+        // A list that is being read may still have it.
+        void this.look();
       }
       stay();
     };
@@ -226,13 +234,12 @@ class Bench {
     const asked = ++this.#asked;
     const { page } = this;
     try {
-      if (page.kind === "run") {
-        const run = await ipc.benchRun(page.id);
-        if (asked === this.#asked) this.run = run;
-      } else if (page.kind === "compare") {
-        const comparison = await ipc.benchCompare(page.a, page.b);
-        if (asked === this.#asked) this.comparison = comparison;
-      }
+      const run = page.kind === "run" ? await ipc.benchRun(page.id) : null;
+      const both = page.kind === "compare" ? await ipc.benchCompare(page.a, page.b) : null;
+      if (asked !== this.#asked) return;
+      this.run = run;
+      this.comparison = both;
+      this.pageFailure = null;
     } catch (thrown) {
       if (asked === this.#asked) this.pageFailure = Failure.from(thrown);
     }

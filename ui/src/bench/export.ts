@@ -1,4 +1,5 @@
 import type { BenchFormat, BenchRunSummary } from "../bindings";
+import { stamp } from "../lib/format";
 
 /** What a run can be written as, and what that is good for. */
 export const FORMATS: {
@@ -40,11 +41,7 @@ export const FORMATS: {
 
 /** The name of a file about a run: "tektra-bench-quick-2026-11-23-1640.csv". */
 export function fileName({ preset, started_ms }: BenchRunSummary, ending: string): string {
-  if (started_ms === null) return `tektra-bench-${preset}${ending}`;
-  const at = new Date(started_ms);
-  const two = (n: number) => String(n).padStart(2, "0");
-  const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
-  return `tektra-bench-${preset}-${day}-${two(at.getHours())}${two(at.getMinutes())}${ending}`;
+  return `tektra-bench-${preset}${started_ms === null ? "" : `-${stamp(started_ms)}`}${ending}`;
 }
 
 /** Gives something to the WebView to save, as a download. */

@@ -1,6 +1,7 @@
 import type { BenchPlan, BenchPreset, BenchRequest, KvWish } from "../bindings";
 import { ipc } from "../ipc";
 import { Failure } from "../lib/failure";
+import { isWhole, typedNumber } from "../loadtest/wish";
 
 /** What a run with nothing but a preset is. */
 export function presetOnly(preset: BenchPreset): BenchRequest {
@@ -16,6 +17,9 @@ export function presetOnly(preset: BenchPreset): BenchRequest {
   };
 }
 
+/** No run repeats a measurement more often. */
+export const MOST_REPETITIONS = 1000;
+
 /** The run that a person is putting together. Kept while other views are looked at. */
 class Wish {
   preset = $state<BenchPreset>("quick");
@@ -25,7 +29,8 @@ class Wish {
   threads = $state.raw<number[]>([]);
   depths = $state.raw<number[]>([]);
   kvs = $state.raw<KvWish[]>([]);
-  repetitions = $state<number | null>(null);
+  /** As typed; empty: as the preset has it. */
+  typedRepetitions = $state("");
   quality = $state<boolean | null>(null);
   moreOpen = $state(false);
 
@@ -37,6 +42,15 @@ class Wish {
   /** Whether the plan is of another wish than the present one. */
   stale = $state(true);
 
+  get repetitions(): number | null {
+    return wholeNumber(this.typedRepetitions, 1, MOST_REPETITIONS);
+  }
+
+  /** Whether what is typed cannot be asked for. */
+  get isWrong(): boolean {
+    return this.typedRepetitions.trim() !== "" && this.repetitions === null;
+  }
+
   get request(): BenchRequest {
     const { preset, models, batches, threads, depths, kvs, repetitions, quality } = this;
     return { preset, models, batches, threads, depths, kvs, repetitions, quality };
@@ -44,9 +58,9 @@ class Wish {
 
   /** How many of the options differ from the preset's own. */
   get changed(): number {
-    const { batches, threads, depths, kvs, repetitions, quality } = this;
+    const { batches, threads, depths, kvs, typedRepetitions, quality } = this;
     const lists = [batches, threads, depths, kvs].filter((list) => list.length > 0);
-    return lists.length + Number(repetitions !== null) + Number(quality !== null);
+    return lists.length + Number(typedRepetitions.trim() !== "") + Number(quality !== null);
   }
 
   /** Everything as the preset has it. */
@@ -55,7 +69,7 @@ class Wish {
     this.threads = [];
     this.depths = [];
     this.kvs = [];
-    this.repetitions = null;
+    this.typedRepetitions = "";
     this.quality = null;
   }
 
@@ -89,8 +103,6 @@ export function toggled<T extends number | string>(list: T[], value: T): T[] {
 
 /** A whole number between two bounds as typed, or null. Grouping commas are allowed. */
 export function wholeNumber(typed: string, least: number, most: number): number | null {
-  const bare = typed.trim().replaceAll(",", "");
-  if (!/^\d+$/.test(bare)) return null;
-  const value = Number(bare);
-  return value >= least && value <= most ? value : null;
+  const value = typedNumber(typed);
+  return isWhole(value, least, most) ? value : null;
 }

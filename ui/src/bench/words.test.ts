@@ -86,6 +86,7 @@ describe("cells", () => {
     ]);
     expect(commonWords(keys)).toBe("Smol Q4_K_M · 2 threads · empty context · CPU");
     expect(shortCell(key(), varying([key()]))).toBe("Smol Q4_K_M");
+    expect(commonWords([key()])).toBe(cellWords(key()));
     expect(commonWords([])).toBe("");
   });
 
@@ -123,7 +124,7 @@ describe("a wish", () => {
 
   test("only whole numbers within the bounds count", () => {
     expect(wholeNumber(" 16,384 ", 0, 100_000)).toBe(16_384);
-    for (const typed of ["", "-1", "2.5", "1e3", "four", "0", "65"]) {
+    for (const typed of ["", "-1", "2.5", "1,5", "1e3", "four", "0", "65"]) {
       expect(wholeNumber(typed, 1, 64)).toBeNull();
     }
   });

@@ -116,7 +116,7 @@ export function shortCell(key: CellKey, differing: Dimension[]): string {
   return shortParts(key, differing).join(" · ");
 }
 
-/** What all cells of a list have in common; empty where a single one tells it itself. */
+/** What all cells of a list have in common: of a single one, all that it is. */
 export function commonWords(keys: CellKey[]): string {
   const [first] = keys;
   if (!first) return "";

@@ -9,6 +9,7 @@ import {
   parameters,
   size,
   speed,
+  stamp,
   transfer,
 } from "./format";
 
@@ -71,6 +72,10 @@ test("sizes and speeds carry their units", () => {
   expect(size(0)).toBe("0 MiB");
   expect(transfer(23.44)).toBe("23.4 MiB/s");
   expect(speed(23.44)).toBe("23.4 tok/s");
+});
+
+test("files are named by the person's clock", () => {
+  expect(stamp(new Date(2026, 10, 3, 6, 5).getTime())).toBe("2026-11-03-0605");
 });
 
 test("parameters are counted in millions and billions", () => {

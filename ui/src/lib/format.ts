@@ -74,6 +74,14 @@ export function speed(tokensPerSecond: number): string {
   return `${figures(tokensPerSecond)} tok/s`;
 }
 
+/** A moment on the person's clock for the name of a file: "2026-11-23-1640". */
+export function stamp(ms: number): string {
+  const at = new Date(ms);
+  const two = (n: number) => String(n).padStart(2, "0");
+  const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+  return `${day}-${two(at.getHours())}${two(at.getMinutes())}`;
+}
+
 /** A moment as the person's clock shows it, with the date: "23 Nov 2026, 16:40". */
 export function moment(ms: number): string {
   return new Date(ms).toLocaleString("en-GB", {

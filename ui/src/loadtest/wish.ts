@@ -27,7 +27,8 @@ const MOST_TOKENS = 8192;
 const MOST_TARGET_MS = 600_000;
 const MOST_WEIGHT = 100;
 
-function isWhole(value: number, least: number, most: number): boolean {
+/** Whether a number is whole and between two bounds. */
+export function isWhole(value: number, least: number, most: number): boolean {
   return Number.isInteger(value) && value >= least && value <= most;
 }
 
@@ -65,10 +66,14 @@ export function problems(request: LoadRequest): Partial<Record<Field, string>> {
   return found;
 }
 
-/** A number as typed, or NaN: the comma of those who write 0,5 is understood. */
+/** Digits in groups of three, as in 1,500 or 20,000.5. */
+const GROUPED = /^[1-9]\d{0,2}(,\d{3})+(\.\d+)?$/;
+
+/** A number as typed, or NaN: grouping commas are understood, and the comma of those who write 0,5. */
 export function typedNumber(typed: string): number {
-  const bare = typed.trim().replace(",", ".");
-  return bare === "" ? Number.NaN : Number(bare);
+  const bare = typed.trim();
+  if (bare === "") return Number.NaN;
+  return Number(GROUPED.test(bare) ? bare.replaceAll(",", "") : bare.replace(",", "."));
 }
 
 /** How many requests are to be expected: while the rate grows, half of it on average. */

@@ -71,6 +71,11 @@ describe("what is asked", () => {
 
   test("numbers are read as they are written", () => {
     expect(typedNumber(" 0,5 ")).toBe(0.5);
+    expect(typedNumber("1,500")).toBe(1500);
+    expect(typedNumber("12,345,678.5")).toBe(12_345_678.5);
+    expect(typedNumber("0,500")).toBe(0.5);
+    expect(typedNumber("1,50")).toBe(1.5);
+    expect(typedNumber("1,5,0")).toBeNaN();
     expect(typedNumber("")).toBeNaN();
     expect(typedNumber("4x")).toBeNaN();
   });
@@ -95,10 +100,20 @@ describe("what came of it", () => {
     );
   });
 
+  test("a cancelled test has no verdict, and tells of what was answered until then", () => {
+    const cancelled = { ...report, cancelled: true, seconds: 12.34 };
+    expect(verdictOf(cancelled)).toEqual({
+      kind: "none",
+      title: "Cancelled after 12.3 s",
+      words: "19 of 20 requests (95 %) had the first token within 500 ms.",
+    });
+    expect(markdownOf(cancelled)).toContain("Cancelled after 12.3 s: 19 of 20 requests");
+  });
+
   test("nothing is not failure", () => {
     const none = { ...report, requests: 0, good_share: null };
     expect(verdictOf(none).title).toBe("No request arrived");
-    expect(verdictOf({ ...none, cancelled: true }).kind).toBe("nothing");
+    expect(verdictOf({ ...none, cancelled: true }).kind).toBe("none");
   });
 
   test("a share never rounds up to all", () => {

@@ -20,15 +20,16 @@ export function requestWords({ users, rate_per_second, seconds }: LoadRequest): 
   return `${people}, ${rate} ${rate === "1" ? "request" : "requests"} a second for ${roughly(seconds)}`;
 }
 
-/** What a report comes to, and why. */
-export type Verdict = { kind: "kept_up" | "behind" | "nothing"; title: string; words: string };
+/** What a report comes to, and why; "none": it does not tell whether the machine keeps up. */
+export type Verdict = { kind: "kept_up" | "behind" | "none"; title: string; words: string };
 
-/** Whether the machine kept up. A report of a cancelled test tells of what was answered until then. */
+/** Whether the machine kept up. A cancelled test does not tell: the requests that it stopped count
+ * nowhere. */
 export function verdictOf(report: LoadReport): Verdict {
-  const { good_share, request, requests, failed } = report;
+  const { good_share, request, requests, failed, seconds } = report;
   if (requests === 0 || good_share === null) {
     return {
-      kind: "nothing",
+      kind: "none",
       title: report.cancelled ? "Cancelled before anything was answered" : "No request arrived",
       words: report.cancelled
         ? "There is nothing to report."
@@ -40,6 +41,10 @@ export function verdictOf(report: LoadReport): Verdict {
   const words =
     `${count(good)} of ${counted(requests, "request")} (${percent(good_share)}) had the first token ` +
     `within ${target}${failed > 0 ? `, ${count(failed)} failed` : ""}.`;
+  if (report.cancelled) {
+    const after = seconds === null ? "" : ` after ${duration(seconds * 1000)}`;
+    return { kind: "none", title: `Cancelled${after}`, words };
+  }
   const people = request.users === 1 ? "1 person" : `${count(request.users)} people`;
   return good_share >= ENOUGH_SHARE
     ? { kind: "kept_up", title: `Keeps up with ${people}`, words }

@@ -29,6 +29,7 @@ class Profile {
   refused = $state.raw<Failure | null>(null);
 
   #chosen = $state<string | null>(null);
+  #asked = 0;
   #clock = new RenderClock((rendered) => void this.#tell(rendered));
 
   /** The answer that is shown: the chosen one, else the latest. */
@@ -58,15 +59,25 @@ class Profile {
     if (event.type !== "answer_delta" && event.type !== "answer_finished") return;
     const seen = layout.view === "chat" && !document.hidden && event.conversation_id === thread.id;
     if (seen) this.#clock.take(event);
-    else if (event.type === "answer_finished") void this.#refresh();
+    else if (event.type === "answer_finished") {
+      this.#clock.end(event.message.id);
+      void this.#refresh();
+    }
   }
 
   /** Reads the last answers. */
   async look(): Promise<void> {
+    const asked = ++this.#asked;
     try {
-      this.traces = await ipc.profileTraces();
+      const traces = await ipc.profileTraces();
+      if (asked !== this.#asked) return;
+      const before = this.trace?.message_id;
+      this.traces = traces;
+      // The stretch is one of the answer that was shown.
+      if (this.trace?.message_id !== before) this.zoom = null;
       this.failure = null;
     } catch (thrown) {
+      if (asked !== this.#asked) return;
       this.failure = Failure.from(thrown);
     }
     this.known = true;

@@ -37,7 +37,7 @@ function world() {
     time.now = at;
     clock.take(event);
   };
-  return { told, frames, paint, take };
+  return { told, frames, clock, paint, take };
 }
 
 test("a frame counts from its first piece, and the end tells the sum", () => {
@@ -60,6 +60,18 @@ test("a frame that a hidden window held up does not count", () => {
   take(end("a"), 60_100);
   paint(60_108);
   expect(told).toEqual([{ messageId: "a", milliseconds: 8, frames: 1 }]);
+});
+
+test("an answer that ends out of sight tells what was painted of it, once", () => {
+  const { told, paint, clock, take } = world();
+  take(piece("a"), 0);
+  paint(6);
+  take(piece("a"), 10);
+  clock.end("a");
+  clock.end("b");
+  paint(14);
+  clock.end("a");
+  expect(told).toEqual([{ messageId: "a", milliseconds: 6, frames: 1 }]);
 });
 
 test("answers are told apart", () => {

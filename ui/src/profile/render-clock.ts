@@ -45,6 +45,12 @@ export class RenderClock {
     this.painted(() => this.#paint());
   }
 
+  /** Ends an answer that is no longer on the screen. */
+  end(messageId: string): void {
+    this.#waiting.delete(messageId);
+    this.#tell(messageId);
+  }
+
   #paint() {
     this.#asked = false;
     for (const [id, arrived] of this.#waiting) {
@@ -54,11 +60,14 @@ export class RenderClock {
       this.#answers.set(id, { milliseconds: milliseconds + took, frames: frames + 1 });
     }
     this.#waiting.clear();
-    for (const messageId of this.#ended) {
-      const answer = this.#answers.get(messageId);
-      if (answer) this.onend({ messageId, ...answer });
-      this.#answers.delete(messageId);
-    }
+    for (const id of this.#ended) this.#tell(id);
     this.#ended.clear();
+  }
+
+  /** Tells what an answer took, where it was ever painted, and forgets it. */
+  #tell(messageId: string) {
+    const answer = this.#answers.get(messageId);
+    this.#answers.delete(messageId);
+    if (answer) this.onend({ messageId, ...answer });
   }
 }

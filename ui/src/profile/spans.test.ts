@@ -88,13 +88,19 @@ describe("the picture", () => {
   });
 
   test("moments are round, and no more than wished", () => {
-    expect(ticks({ from: 0, to: 100 }, 5)).toEqual([0, 20, 40, 60, 80, 100]);
-    expect(ticks({ from: 0.13, to: 0.49 }, 4).map((at) => at.toFixed(1))).toEqual([
-      "0.2",
-      "0.3",
-      "0.4",
-    ]);
+    expect(ticks({ from: 0, to: 100 }, 5).map(({ at }) => at)).toEqual([0, 20, 40, 60, 80, 100]);
     expect(ticks({ from: 3, to: 3 }, 4)).toEqual([]);
+  });
+
+  test.each([
+    [0.13, 0.49, ["0.2 ms", "0.3 ms", "0.4 ms"]],
+    [2.95, 3.34, ["3.0 ms", "3.1 ms", "3.2 ms", "3.3 ms"]],
+    [900, 1100, ["900 ms", "950 ms", "1.00 s", "1.05 s", "1.10 s"]],
+    [5540, 5541, ["5.5400 s", "5.5405 s", "5.5410 s"]],
+    [0, 8000, ["0 ms", "2 s", "4 s", "6 s", "8 s"]],
+    [58_000, 66_000, ["58 s", "1 min", "1 min 2 s", "1 min 4 s", "1 min 6 s"]],
+  ])("from %d ms to %d ms each moment has a text of its own", (from, to, texts) => {
+    expect(ticks({ from, to }, 4).map(({ text }) => text)).toEqual(texts);
   });
 });
 

@@ -1,4 +1,5 @@
 import type { AnswerTrace, Span, StageName } from "../bindings";
+import { duration } from "../lib/format";
 
 /** A span whose place on the time axis is known. */
 export type Placed = Span & { start_ms: number; duration_ms: number };
@@ -73,14 +74,25 @@ export function seen(
   return { left, width: Math.max(0, right - left) };
 }
 
+/** A moment on an axis of such a step, with the decimals that tell it from its neighbours: "5.54 s". */
+function tickText(at: number, step: number): string {
+  if (at >= 60_000 && step >= 1000) return duration(at);
+  const [ms, unit] = at < 1000 ? [1, "ms"] : [1000, "s"];
+  // A logarithm that should be whole may come out a little larger.
+  const places = Math.max(0, Math.ceil(Math.log10(ms / step) - 1e-9));
+  return `${(at / ms).toFixed(places)} ${unit}`;
+}
+
 /** Round moments of a stretch to write on its axis, at most `most` of them. */
-export function ticks({ from, to }: Stretch, most: number): number[] {
+export function ticks({ from, to }: Stretch, most: number): { at: number; text: string }[] {
   const wanted = (to - from) / Math.max(1, most);
   if (!(wanted > 0)) return [];
   const magnitude = 10 ** Math.floor(Math.log10(wanted));
   const step = ([1, 2, 5, 10].find((one) => one * magnitude >= wanted) ?? 10) * magnitude;
-  const all: number[] = [];
-  for (let i = Math.ceil(from / step); i * step <= to; i++) all.push(i * step);
+  const all: { at: number; text: string }[] = [];
+  for (let i = Math.ceil(from / step); i * step <= to; i++) {
+    all.push({ at: i * step, text: tickText(i * step, step) });
+  }
   return all;
 }
 

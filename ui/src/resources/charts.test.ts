@@ -134,6 +134,9 @@ test("the engine has its series on the same axis: speeds, answers, waiting ones,
     "Prefix hits, Reused: 1,840 tokens",
   ]);
   expect(chart([sample, bare], "answers")?.series[0]?.read(bare)).toBeNull();
+  const prefix = chart([sample], "prefix");
+  const top = prefix?.end?.(1) ?? NaN;
+  expect([top / 2, top].map((value) => prefix?.write(value))).toEqual(["1 token", "2 tokens"]);
 });
 
 test("shares are whole percent", () => {

@@ -64,14 +64,17 @@ export const engineCharts: Chart[] = [
     "--part-kv",
     of((engine) => engine.kv_mib),
   ),
-  line(
-    "prefix",
-    GROUP,
-    "Prefix hits",
-    tokens,
-    null,
-    "Reused",
-    "--series-in",
-    of((engine) => engine.prefix_hit_tokens),
-  ),
+  {
+    ...line(
+      "prefix",
+      GROUP,
+      "Prefix hits",
+      tokens,
+      null,
+      "Reused",
+      "--series-in",
+      of((engine) => engine.prefix_hit_tokens),
+    ),
+    end: evenTop,
+  },
 ];

@@ -49,7 +49,7 @@ test.each([
 });
 
 test("an axis of what is counted has a whole number at its half", () => {
-  expect([0, 1, 3, 8].map(evenTop)).toEqual([2, 2, 4, 8]);
+  expect([0, 1, 3, 8, 9, 10, 13, 1840].map(evenTop)).toEqual([2, 2, 4, 8, 10, 10, 16, 2000]);
 });
 
 test("a low axis ends round in the smaller unit it is written in", () => {

@@ -54,7 +54,7 @@ export function roundTop(value: number, small?: number): number {
 
 /** The same for what is counted: half of it is a whole number too. */
 export function evenTop(value: number): number {
-  return Math.max(2, 2 * Math.ceil(value / 2));
+  return value < 10 ? Math.max(2, 2 * Math.ceil(value / 2)) : roundTop(value);
 }
 
 /** The moments to write on a time axis so wide, round on the person's clock. */

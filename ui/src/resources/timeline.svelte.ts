@@ -13,8 +13,7 @@ class Timeline {
   #zoom = $state.raw<Span | null>(null);
   /** What was known when the picture was held. */
   #kept = $state.raw<Timed[] | null>(null);
-  /** The moment pointed at, Unix ms, or null. */
-  pointed = $state<number | null>(null);
+  #pointed = $state<number | null>(null);
 
   readonly span = $derived.by((): Span => this.#zoom ?? this.#whole);
   readonly columns = $derived.by((): Column[] =>
@@ -24,6 +23,17 @@ class Timeline {
   readonly told = $derived.by((): Timed | null =>
     this.pointed === null ? (this.known.at(-1) ?? null) : nearest(this.columns, this.pointed),
   );
+
+  /** The moment pointed at, Unix ms, or null; one that has left the span is not pointed at any more. */
+  get pointed(): number | null {
+    const { from, to } = this.span;
+    const at = this.#pointed;
+    return at !== null && at >= from && at <= to ? at : null;
+  }
+
+  set pointed(at: number | null) {
+    this.#pointed = at;
+  }
 
   /** The samples that can be shown: all, or those of the moment the picture was held. */
   get known(): Timed[] {

@@ -17,7 +17,7 @@ pub(super) async fn list(home: Home, json: bool) -> Result<Outcome, Error> {
         return Ok(Outcome::Done);
     }
     let lines: String = all.iter().map(line).collect();
-    Ok(said(&lines))
+    Ok(say(&lines))
 }
 
 fn line(run: &BenchRunSummary) -> String {
@@ -39,10 +39,6 @@ fn line(run: &BenchRunSummary) -> String {
     )
 }
 
-fn said(text: &str) -> Outcome {
-    if say(text) { Outcome::Done } else { Outcome::NobodyListens }
-}
-
 pub(super) async fn show(home: Home, id: &str, format: &Format) -> Result<Outcome, Error> {
     print(&open(home).await?, id, format).await
 }
@@ -50,7 +46,7 @@ pub(super) async fn show(home: Home, id: &str, format: &Format) -> Result<Outcom
 /// Prints a run, or writes it into the file that was asked for.
 pub(super) async fn print(tektra: &Tektra, id: &str, format: &Format) -> Result<Outcome, Error> {
     let text = tektra.bench_export(id, format.kind()).await?;
-    let Some(path) = &format.out else { return Ok(said(&text)) };
+    let Some(path) = &format.out else { return Ok(say(&text)) };
     fs::write(path, text)
         .map_err(|error| Error::InvalidInput { what: format!("{} cannot be written: {error}.", path.display()) })?;
     Ok(Outcome::Done)
@@ -64,7 +60,7 @@ pub(super) async fn compare(home: Home, a: &str, b: &str, json: bool) -> Result<
     if compared.other_machine {
         eprintln!("The runs were measured on different machines.");
     }
-    Ok(said(&table(&compared)))
+    Ok(say(&table(&compared)))
 }
 
 fn table(compared: &BenchComparison) -> String {

@@ -69,7 +69,10 @@ async fn follow(tektra: &Tektra, mut events: Receiver<CoreEvent>, format: &Forma
     let run = tektra.bench_run(&id).await?;
     let printed = look::print(tektra, &id, format).await?;
     eprintln!("Kept as {id}.");
-    Ok(if run.summary.state == RunState::Done { printed } else { Outcome::Interrupted })
+    Ok(match printed {
+        Outcome::Done if run.summary.state != RunState::Done => Outcome::Interrupted,
+        printed => printed,
+    })
 }
 
 /// A line for each configuration that begins, and for each wait.

@@ -38,7 +38,7 @@ pub(super) async fn list(home: &Home, json: bool) -> Result<Outcome, Error> {
             Some(problem) => format!("{:width$}  {size:>10}  {}\n", model.name, problem.message),
         };
     }
-    Ok(if say(&lines) { Outcome::Done } else { Outcome::NobodyListens })
+    Ok(say(&lines))
 }
 
 fn origin(origin: Origin) -> &'static str {
@@ -82,7 +82,7 @@ pub(super) async fn show(home: &Home, model: &str, json: bool) -> Result<Outcome
         }
     };
     line("Runs on", runs_on);
-    Ok(if say(&lines) { Outcome::Done } else { Outcome::NobodyListens })
+    Ok(say(&lines))
 }
 
 pub(super) async fn profiles(home: &Home, json: bool) -> Result<Outcome, Error> {
@@ -117,7 +117,7 @@ pub(super) async fn profiles(home: &Home, json: bool) -> Result<Outcome, Error> 
             profile.tokens_per_second,
         );
     }
-    Ok(if say(&lines) { Outcome::Done } else { Outcome::NobodyListens })
+    Ok(say(&lines))
 }
 
 #[derive(Serialize)]
@@ -154,5 +154,5 @@ pub(super) fn catalogue(json: bool) -> Result<Outcome, Error> {
             best.entry.id, best.why, best.entry.id
         );
     }
-    Ok(if say(&lines) { Outcome::Done } else { Outcome::NobodyListens })
+    Ok(say(&lines))
 }

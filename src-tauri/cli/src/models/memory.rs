@@ -42,7 +42,7 @@ fn table(report: &FitReport) -> Outcome {
         (true, most) => format!("It fits. The longest context that fits: {most} tokens.\n"),
         (false, most) => format!("It does not fit. The longest context that does: {most} tokens.\n"),
     };
-    if say(&lines) { Outcome::Done } else { Outcome::NobodyListens }
+    say(&lines)
 }
 
 /// One load and unload.
@@ -64,8 +64,11 @@ pub(super) async fn load(home: Home, model: Option<&str>, cycles: u32, json: boo
     let fit = FitReport::new(&model, Some(1), &Corrections::default(), &engine.devices().await)?;
     let predicted_mib = (fit.weights_bytes + fit.compute_bytes) as f64 / MIB;
     let mut all = Vec::new();
-    if !json && !say("LOAD        PREDICTED    MEASURED  AVAILABLE BEFORE, AFTER   GIVEN BACK\n") {
-        return Ok(Outcome::NobodyListens);
+    // One object at the end takes the place of all lines.
+    let row = |line: &str| if json { Outcome::Done } else { say(line) };
+    match row("LOAD        PREDICTED    MEASURED  AVAILABLE BEFORE, AFTER   GIVEN BACK\n") {
+        Outcome::Done => {}
+        cut => return Ok(cut),
     }
     for _ in 0..cycles {
         tokio::select! {
@@ -87,8 +90,9 @@ pub(super) async fn load(home: Home, model: Option<&str>, cycles: u32, json: boo
             unloaded.available_after_mib,
             unloaded.given_back_mib
         );
-        if !json && !say(&line) {
-            return Ok(Outcome::NobodyListens);
+        match row(&line) {
+            Outcome::Done => {}
+            cut => return Ok(cut),
         }
         all.push(Cycle { predicted_mib, load_ms, unloaded });
     }

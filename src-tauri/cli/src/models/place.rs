@@ -121,7 +121,7 @@ pub(super) async fn place(
     if save || reset {
         eprintln!("Stored: the next load of {model} follows it.");
     }
-    Ok(if said { Outcome::Done } else { Outcome::NobodyListens })
+    Ok(said)
 }
 
 fn picture(plan: &PlacementPlan) -> String {
@@ -168,8 +168,7 @@ pub(super) async fn precisions(home: Home, model: String, json: bool) -> Result<
     if json {
         return Ok(say_json(&precisions));
     }
-    let said = say(&table(&precisions));
-    Ok(if said { Outcome::Done } else { Outcome::NobodyListens })
+    Ok(say(&table(&precisions)))
 }
 
 fn table(precisions: &Precisions) -> String {
@@ -229,9 +228,7 @@ pub(super) async fn quality(home: Home, model: String, json: bool) -> Result<Out
             Err(Error::ModelUnusable { name: model, reason: error.message, hint: error.hint })
         }
         WorkState::Done { result } if json => Ok(say_json(&serde_json::json!({ "model": model, "result": result }))),
-        WorkState::Done { result } => {
-            Ok(if say(&format!("{result}\n")) { Outcome::Done } else { Outcome::NobodyListens })
-        }
+        WorkState::Done { result } => Ok(say(&format!("{result}\n"))),
         WorkState::Running | WorkState::Stopped => Ok(Outcome::Interrupted),
     }
 }
@@ -246,8 +243,9 @@ pub(super) async fn unload(home: &Home, json: bool) -> Result<Outcome, Error> {
     }
     for unloaded in all {
         let (name, held, back) = (unloaded.model, unloaded.resident_before_mib, unloaded.given_back_mib);
-        if !say(&format!("{name}: held {held} MiB, given back {back} MiB\n")) {
-            return Ok(Outcome::NobodyListens);
+        match say(&format!("{name}: held {held} MiB, given back {back} MiB\n")) {
+            Outcome::Done => {}
+            cut => return Ok(cut),
         }
     }
     Ok(Outcome::Done)

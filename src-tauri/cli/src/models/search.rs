@@ -25,7 +25,7 @@ pub(super) async fn search(home: Home, text: &str, json: bool) -> Result<Outcome
         let licence = model.licence.unwrap_or_else(|| "?".into());
         lines += &format!("{:width$}  {:>10} downloads  {licence}{gated}\n", model.id, count(model.downloads));
     }
-    Ok(if say(&lines) { Outcome::Done } else { Outcome::NobodyListens })
+    Ok(say(&lines))
 }
 
 async fn files(tektra: &Tektra, repository: &str, json: bool) -> Result<Outcome, Error> {
@@ -47,5 +47,5 @@ async fn files(tektra: &Tektra, repository: &str, json: bool) -> Result<Outcome,
         let note = file.problem.unwrap_or_else(|| if file.installed { "here already".into() } else { fits.into() });
         lines += &format!("{size:>10}  {:8}  {note:14}  {}\n", file.quantization.unwrap_or_default(), file.source);
     }
-    Ok(if say(&lines) { Outcome::Done } else { Outcome::NobodyListens })
+    Ok(say(&lines))
 }

@@ -146,7 +146,13 @@ fn no_gpu(probes: &[Probe]) -> Vec<Line<'static>> {
 }
 
 fn engine(now: &ResourceSample) -> Line<'static> {
-    let Some(engine) = &now.engine else { return Line::from("Engine  none runs on this data folder") };
+    let Some(engine) = &now.engine else {
+        // Memory without words: it loads a model, or is too busy to answer. `ask` and `loadtest` are not told at all.
+        let runs = now.shares.engine_mib.is_some();
+        let silent = "it runs and tells nothing at the moment";
+        let none = "no window and no chat has a model loaded here";
+        return Line::from(format!("Engine  {}", if runs { silent } else { none }));
+    };
     let rate = |name: &str, rate: Option<f64>| rate.map(|rate| format!("{name} {rate:.1} tokens/s"));
     let words = joined([
         rate("writes", engine.decode_tokens_per_second),
@@ -227,6 +233,17 @@ mod tests {
             assert!(picture.contains(words), "{words} in\n{picture}");
         }
         assert!(!picture.contains("everything else"), "what is not known is not drawn");
+    }
+
+    #[test]
+    fn an_engine_that_says_nothing_is_not_told_as_none() {
+        let mut now = sample();
+        now.engine = None;
+        let silent = picture(&[&now], 120, 30);
+        assert!(silent.contains("engine 610 MiB") && silent.contains("it runs and tells nothing"), "{silent}");
+        now.shares.engine_mib = None;
+        let none = picture(&[&now], 120, 30);
+        assert!(none.contains("no window and no chat has a model loaded here"), "{none}");
     }
 
     #[test]

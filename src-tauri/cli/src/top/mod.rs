@@ -3,17 +3,17 @@
 mod draw;
 
 use std::{
-    io::IsTerminal,
+    io::{self, IsTerminal},
     time::{Duration, Instant},
 };
 
 use clap::Args;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use serde::Serialize;
-use tektra_core::{Error, Home, Observer, Own, Probe, own};
+use tektra_core::{Error, Home, Observer, Own, Probe, ResourceSample, own};
 use tokio::{
     sync::mpsc,
-    time::{interval_at, sleep},
+    time::{Interval, MissedTickBehavior, interval_at},
 };
 
 use crate::outcome::{Outcome, say};
@@ -42,35 +42,47 @@ pub(crate) async fn run(home: Home, top: Top) -> Outcome {
         let what = "`top` draws on a terminal, and standard output is none. `top --json` prints samples instead.";
         return Error::InvalidInput { what: what.into() }.into();
     }
-    let shown = if top.json { lines(home, &top).await } else { live(home, &top).await };
+    let observer = Observer::new(home);
+    let shown = if top.json { lines(observer, &top).await } else { live(observer, &top).await };
     shown.unwrap_or_else(Outcome::from)
 }
 
-/// A line a sample, and what that cost at the end.
-async fn lines(home: Home, top: &Top) -> Result<Outcome, Error> {
-    let cost = Cost::begin();
-    let mut observer = Observer::new(home);
-    observer.begin().await?;
-    sleep(FIRST_AFTER).await;
+/// When samples are due. One that comes late puts off those after it: two at once would say nothing.
+fn ticks(top: &Top) -> Interval {
     let every = Duration::from_millis(top.interval.into());
-    let mut ticks = interval_at(tokio::time::Instant::now(), every);
-    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut ticks = interval_at(tokio::time::Instant::now() + FIRST_AFTER, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// A line a sample, and what that cost at the end.
+async fn lines(observer: Observer, top: &Top) -> Result<Outcome, Error> {
+    let cost = Cost::begin();
     let mut taken = 0;
-    while top.samples.is_none_or(|wanted| taken < wanted) {
-        tokio::select! {
-            _ = &mut interrupted => {
-                eprintln!("{}", cost.words(taken));
-                return Ok(Outcome::Interrupted);
-            }
-            _ = ticks.tick() => {}
-        }
+    // A sample may take its time, since others are asked for it: whatever is awaited, Ctrl+C ends it.
+    let outcome = tokio::select! {
+        Ok(()) = tokio::signal::ctrl_c() => Outcome::Interrupted,
+        printed = print(observer, top, &mut taken) => printed?,
+    };
+    if matches!(outcome, Outcome::Done | Outcome::Interrupted) {
+        eprintln!("{}", cost.words(taken));
+    }
+    Ok(outcome)
+}
+
+/// Prints as many samples as are wanted, and counts them.
+async fn print(mut observer: Observer, top: &Top, taken: &mut u32) -> Result<Outcome, Error> {
+    observer.begin().await?;
+    let mut ticks = ticks(top);
+    while top.samples.is_none_or(|wanted| *taken < wanted) {
+        ticks.tick().await;
         let sample = observer.sample().await?;
-        taken += 1;
-        if !say(&line(&sample)?) {
-            return Ok(Outcome::NobodyListens);
+        *taken += 1;
+        match say(&line(&sample)?) {
+            Outcome::Done => {}
+            cut => return Ok(cut),
         }
     }
-    eprintln!("{}", cost.words(taken));
     Ok(Outcome::Done)
 }
 
@@ -80,65 +92,94 @@ fn line(value: &impl Serialize) -> Result<String, Error> {
 }
 
 /// Draws until somebody leaves.
-async fn live(home: Home, top: &Top) -> Result<Outcome, Error> {
-    let mut observer = Observer::new(home);
-    observer.begin().await?;
-    let probes = observer.probes().await?;
-    let mut terminal = ratatui::init();
-    let outcome = watch(&mut observer, &probes, top, &mut terminal).await;
+async fn live(observer: Observer, top: &Top) -> Result<Outcome, Error> {
+    let outcome = match ratatui::try_init() {
+        Ok(mut terminal) => watch(observer, top, &mut terminal).await,
+        Err(error) => Err(useless(&error)),
+    };
     ratatui::restore();
-    outcome
+    outcome.map(|()| Outcome::Done)
 }
 
-async fn watch(
-    observer: &mut Observer,
-    probes: &[Probe],
-    top: &Top,
-    terminal: &mut ratatui::DefaultTerminal,
-) -> Result<Outcome, Error> {
+/// The terminal gives no keys, or takes no picture.
+fn useless(error: &io::Error) -> Error {
+    let what = format!("`top` cannot use this terminal: {error}. `top --json` prints samples instead.");
+    Error::InvalidInput { what }
+}
+
+async fn watch(mut observer: Observer, top: &Top, terminal: &mut ratatui::DefaultTerminal) -> Result<(), Error> {
     let cost = Cost::begin();
-    let mut keys = keys();
-    let every = Duration::from_millis(top.interval.into());
-    let mut ticks = interval_at(tokio::time::Instant::now() + FIRST_AFTER, every);
+    let mut keys = Keys::read();
+    let mut show = |samples: &[&ResourceSample], probes: &[Probe], words: &str| {
+        let drawn = terminal.draw(|frame| draw::draw(frame, samples, probes, words));
+        drawn.map(drop).map_err(|error| useless(&error))
+    };
+    show(&[], &[], "")?;
+    // A sample may take its time, since others are asked for it: whatever is awaited, keys are heard.
+    let probes = tokio::select! {
+        left = keys.leaving() => return left,
+        begun = async { observer.begin().await?; observer.probes().await } => begun?,
+    };
+    let mut ticks = ticks(top);
     let mut taken = 0;
     while top.samples.is_none_or(|wanted| taken < wanted) {
-        tokio::select! {
-            event = keys.recv() => match event {
-                Some(event) if leaves(&event) => break,
-                Some(_) => {}
-                None => break,
-            },
-            _ = ticks.tick() => {
-                observer.sample().await?;
-                taken += 1;
+        let due = tokio::select! {
+            event = keys.next() => {
+                if leaves(&event?) {
+                    break;
+                }
+                // Drawn anew all the same: the terminal may have got another size.
+                false
             }
+            _ = ticks.tick() => true,
+        };
+        if due {
+            tokio::select! {
+                left = keys.leaving() => return left,
+                sampled = observer.sample() => drop(sampled?),
+            }
+            taken += 1;
         }
         let samples: Vec<_> = observer.latest().collect();
-        let words = cost.words(taken);
-        let drawn = terminal.draw(|frame| draw::draw(frame, &samples, probes, &words));
-        drawn.map_err(|error| Error::InvalidInput { what: format!("The terminal cannot be drawn on: {error}.") })?;
+        show(&samples, &probes, &cost.words(taken))?;
     }
-    Ok(Outcome::Done)
+    Ok(())
 }
 
-/// What is pressed, from a thread that ends when nobody listens.
-fn keys() -> mpsc::Receiver<Event> {
-    let (say, heard) = mpsc::channel(16);
-    std::thread::spawn(move || {
-        while !say.is_closed() {
-            match event::poll(KEYS_EVERY) {
-                Ok(true) => {
-                    let Ok(event) = event::read() else { return };
-                    if say.blocking_send(event).is_err() {
-                        return;
-                    }
+/// What is pressed, and what else happens to the terminal.
+struct Keys(mpsc::Receiver<io::Result<Event>>);
+
+impl Keys {
+    /// Reads on a thread that ends when nobody listens, or nothing can be read any more.
+    fn read() -> Self {
+        let (say, heard) = mpsc::channel(16);
+        std::thread::spawn(move || {
+            while !say.is_closed() {
+                let event = match event::poll(KEYS_EVERY) {
+                    Ok(false) => continue,
+                    Ok(true) => event::read(),
+                    Err(error) => Err(error),
+                };
+                let failed = event.is_err();
+                if say.blocking_send(event).is_err() || failed {
+                    return;
                 }
-                Ok(false) => {}
-                Err(_) => return,
             }
-        }
-    });
-    heard
+        });
+        Self(heard)
+    }
+
+    /// The next event; nothing is lost when it is not awaited to its end.
+    async fn next(&mut self) -> Result<Event, Error> {
+        let event = self.0.recv().await.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()));
+        event.map_err(|error| useless(&error))
+    }
+
+    /// Waits until somebody wants to leave.
+    async fn leaving(&mut self) -> Result<(), Error> {
+        while !leaves(&self.next().await?) {}
+        Ok(())
+    }
 }
 
 fn leaves(event: &Event) -> bool {

@@ -185,6 +185,11 @@ impl Engine {
             Some(Reply::Failed { failure: Failure::ContextOverflow { prompt_tokens, context_length }, .. }) => {
                 Err(Error::ContextOverflow { prompt_tokens, context_length })
             }
+            Some(Reply::Failed { failure: Failure::Unreadable { reason }, .. }) => {
+                // It holds the file that has gone; another opens it anew.
+                self.discard(&process).await;
+                Err(Error::ModelUnreadable { path: model.path.clone(), reason })
+            }
             Some(Reply::Failed { failure: Failure::Engine { reason }, .. }) => Err(Error::EngineFailed { reason }),
             _ if cancelled_at.is_some() => Ok(receipt),
             _ => Err(Error::EngineCrashed { how: process.ended().await }),

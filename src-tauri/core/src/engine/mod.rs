@@ -11,7 +11,7 @@ use std::{
     collections::HashMap,
     pin::Pin,
     sync::{
-        Arc, Mutex as SyncMutex, PoisonError,
+        Arc, Mutex as SyncMutex, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -43,8 +43,10 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     options: EngineOptions,
     home: Home,
-    /// The loaded models' processes, the one used last at the end.
+    /// The loaded models' processes, the one used last at the end; held while a model is loaded or makes way.
     processes: Mutex<Vec<Arc<Process>>>,
+    /// The same, for whoever only looks.
+    running: SyncMutex<Vec<Weak<Process>>>,
     waiting: AtomicU32,
     crashes: AtomicU32,
     state: watch::Sender<EngineState>,
@@ -60,6 +62,7 @@ impl Engine {
             options,
             home,
             processes: Mutex::default(),
+            running: SyncMutex::default(),
             waiting: AtomicU32::new(0),
             crashes: AtomicU32::new(0),
             state: watch::Sender::new(EngineState::Idle),
@@ -174,6 +177,7 @@ impl Engine {
                 let process = Arc::new(process);
                 self.learn(&process, &placement);
                 processes.push(process.clone());
+                self.0.running.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&process));
                 self.0.state.send_replace(EngineState::Ready { model: loaded(&process) });
                 tokio::spawn(self.clone().watch(process.clone()));
                 Ok((process, true))
@@ -187,6 +191,13 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// Ends a process that is of no use any more; the next message starts another.
+    async fn discard(&self, process: &Arc<Process>) {
+        self.0.processes.lock().await.retain(|other| !Arc::ptr_eq(other, process));
+        process.end().await;
+        self.0.state.send_replace(EngineState::Idle);
     }
 
     /// Starts the engine again when `process` ends by itself, unless that happens again and again.

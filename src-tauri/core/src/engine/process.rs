@@ -67,6 +67,14 @@ impl EngineOptions {
         let beside = || Some(self.executable.with_file_name(name)).filter(|path| path.is_file());
         named.or_else(beside).unwrap_or_else(|| self.executable.clone())
     }
+
+    /// What the system calls the engines' processes: the file names of both executables.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let name = |path: &PathBuf| Some(path.file_name()?.to_str()?.to_owned());
+        let mut names: Vec<_> = [&self.executable, &self.executable_for_gpus()].into_iter().filter_map(name).collect();
+        names.dedup();
+        names
+    }
 }
 
 type Routes = Arc<Mutex<HashMap<u64, mpsc::UnboundedSender<Reply>>>>;

@@ -74,9 +74,7 @@ impl Engine {
 
     /// The metrics of this process in the text format of Prometheus, with the machine as it is in `sample`.
     pub(crate) async fn metrics(&self, sample: Option<&ResourceSample>) -> String {
-        let resident = self.0.processes.try_lock().ok();
-        let resident_bytes =
-            resident.map(|all| all.iter().filter_map(|process| resident_bytes(process.pid)).sum::<u64>());
+        let resident_bytes = Some(self.running().iter().filter_map(|process| resident_bytes(process.pid)).sum());
         let told = self.told_metrics().await;
         metrics::text(&metrics::Now { waiting: self.waiting(), resident_bytes, sample }, &told)
     }

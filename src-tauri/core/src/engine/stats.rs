@@ -1,7 +1,7 @@
 //! What the engines' processes hold and do, as they tell it themselves.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -28,7 +28,7 @@ impl Engine {
         self.0.waiting.load(Ordering::Relaxed)
     }
 
-    /// What each process holds and does; nothing while one is being loaded.
+    /// What each process with a loaded model holds and does.
     pub(crate) async fn now(&self) -> Vec<EngineNow> {
         let ask = |process: Arc<Process>| async move {
             let stats = match process.one_reply(|id| Request::Stats { id }).await {
@@ -52,9 +52,11 @@ impl Engine {
         self.running().into_iter().map(ask).collect::<JoinSet<_>>().join_all().await
     }
 
-    fn running(&self) -> Vec<Arc<Process>> {
-        let Ok(processes) = self.0.processes.try_lock() else { return Vec::new() };
-        processes.iter().filter(|process| process.how_ended().is_none()).cloned().collect()
+    /// The processes with a loaded model, while others are loaded or make way too.
+    pub(super) fn running(&self) -> Vec<Arc<Process>> {
+        let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|process| process.strong_count() > 0);
+        running.iter().filter_map(Weak::upgrade).filter(|process| process.how_ended().is_none()).collect()
     }
 }
 

@@ -30,14 +30,16 @@ impl Collector {
         self.sampler.probes()
     }
 
-    pub(super) fn collect(&mut self, engine_name: Option<&str>, running: &[Running]) -> ResourceSample {
+    pub(super) fn collect(&mut self, engine_names: &[String], running: &[Running]) -> ResourceSample {
         let windows: Vec<u32> = running.iter().map(|tektra| tektra.pid).collect();
         let engines: Vec<&EngineNow> = running.iter().flat_map(|tektra| &tektra.engines).collect();
         let pids: Vec<u32> = engines.iter().map(|engine| engine.pid).collect();
-        let read = self.sampler.sample(&Groups { windows: &windows, engines: &pids, engine_name });
+        // What the engines told is of now; the sensors take a while.
+        let now = Instant::now();
+        let read = self.sampler.sample(&Groups { windows: &windows, engines: &pids, engine_names });
         let told: Vec<(u32, EngineStats)> = engines.iter().filter_map(|it| Some((it.pid, it.stats?))).collect();
         let waiting = running.iter().map(|tektra| tektra.waiting).sum();
-        let engine = self.engine(&told, waiting, Instant::now());
+        let engine = self.engine(&told, waiting, now);
         let shares = shares(&read, &told);
         let Sample { cpu, memory, disk, network, gpus, power, .. } = read;
         ResourceSample { at_ms: now_ms() as f64, cpu, memory, disk, network, gpus, power, shares, engine }
@@ -58,7 +60,10 @@ impl Collector {
             sample.waiting = sample.waiting.saturating_add(stats.waiting);
             let Some((had, at)) = before.get(pid) else { continue };
             let seconds = now.saturating_duration_since(*at).as_secs_f64().max(1e-3);
-            prefill += stats.prompt_tokens.saturating_sub(had.prompt_tokens) as f64 / seconds;
+            // Of the time that took it: between two samples a prompt may be computed in a part of it, or go on.
+            let prompt_tokens = stats.prompt_tokens.saturating_sub(had.prompt_tokens);
+            let prefill_us = stats.prefill_us.saturating_sub(had.prefill_us);
+            prefill += prompt_tokens as f64 / (prefill_us.max(1) as f64 / 1e6);
             decode += stats.generated_tokens.saturating_sub(had.generated_tokens) as f64 / seconds;
             let hits = stats.prefix_hit_tokens.saturating_sub(had.prefix_hit_tokens);
             sample.prefix_hit_tokens = sample.prefix_hit_tokens.saturating_add(u32::try_from(hits).unwrap_or(u32::MAX));
@@ -108,6 +113,7 @@ mod tests {
         let stats = |prompt_tokens, generated_tokens| EngineStats {
             active: 1,
             prompt_tokens,
+            prefill_us: prompt_tokens * 50_000,
             generated_tokens,
             prefix_hit_tokens: prompt_tokens / 2,
             ..EngineStats::default()

@@ -43,8 +43,11 @@ impl History {
         self.samples.iter().rev()
     }
 
-    pub(super) fn told(&self, interval_ms: u32) -> ResourceHistory {
-        let (samples, marks) = (self.samples.iter().cloned().collect(), self.marks.iter().cloned().collect());
+    /// What is not older than ten minutes at `now_ms`, in milliseconds of Unix time: nobody may have looked since.
+    pub(super) fn told(&self, interval_ms: u32, now_ms: f64) -> ResourceHistory {
+        let since = now_ms - KEPT_MS;
+        let samples = self.samples.iter().filter(|sample| sample.at_ms > since).cloned().collect();
+        let marks = self.marks.iter().filter(|mark| mark.ended_ms > since).cloned().collect();
         ResourceHistory { samples, marks, interval_ms }
     }
 }
@@ -80,27 +83,29 @@ mod tests {
     fn ten_minutes_are_kept_and_no_more_than_fit() {
         let mut history = History::default();
         (0..5000_u32).for_each(|second| history.add(sample(f64::from(second) * 1e3)));
-        let kept = history.told(1000);
+        let kept = history.told(1000, 4.999e6);
         assert_eq!((kept.samples.len(), kept.samples[0].at_ms, kept.interval_ms), (600, 4_400_000.0, 1000));
         (0..20_000_u32).for_each(|tick| history.add(sample(5e6 + f64::from(tick) * 10.0)));
-        assert_eq!(history.told(500).samples.len(), 1200, "whatever the clock does");
+        assert_eq!(history.told(500, 5.2e6).samples.len(), 1200, "whatever the clock does");
         history.add(sample(7e9));
-        assert_eq!(history.told(500).samples.len(), 1, "after a night");
+        assert_eq!(history.told(500, 7e9).samples.len(), 1, "after a night");
         history.add(sample(4e6));
         assert_eq!(history.latest().next().unwrap().at_ms, 4e6);
-        assert_eq!(history.told(500).samples.len(), 1, "the clock was set back");
+        assert_eq!(history.told(500, 4e6).samples.len(), 1, "the clock was set back");
+        assert_eq!(history.told(500, 9e6).samples.len(), 0, "nobody has looked since");
     }
 
     #[test]
     fn each_answer_has_one_mark_of_the_last_ten_minutes() {
         let mut history = History::default();
         (0..500).for_each(|number| history.mark(mark(number)));
-        let marks = history.told(1000).marks;
+        let marks = history.told(1000, 0.0).marks;
         assert_eq!((marks.len(), marks[199].message_id.as_str()), (200, "499"));
         history.mark(AnswerMark { ended_ms: 6000.0, ..mark(400) });
-        let marks = history.told(1000).marks;
+        let marks = history.told(1000, 0.0).marks;
         assert_eq!((marks.len(), marks.iter().filter(|mark| mark.message_id == "400").count()), (200, 1));
         history.mark(mark(100_000));
-        assert_eq!(history.told(1000).marks.len(), 1);
+        assert_eq!(history.told(1000, 1e6).marks.len(), 1);
+        assert_eq!(history.told(1000, 2e6).marks.len(), 0);
     }
 }

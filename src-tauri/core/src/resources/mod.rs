@@ -14,7 +14,7 @@ use serde::Serialize;
 use specta::Type;
 use tektra_sensors::{CpuSample, DiskSample, GpuSample, MemorySample, NetworkSample, PowerSample, Probe};
 use tokio::{
-    sync::watch,
+    sync::{Mutex as AsyncMutex, watch},
     time::{Instant, sleep, sleep_until},
 };
 
@@ -103,7 +103,7 @@ pub struct Shares {
 /// What the engines do, and did since the sample before.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Type)]
 pub struct EngineSample {
-    /// Prompt tokens computed a second; absent when none were.
+    /// Prompt tokens computed a second of the time that this took; absent when none were.
     pub prefill_tokens_per_second: Option<f64>,
     /// Tokens generated a second; absent when none were.
     pub decode_tokens_per_second: Option<f64>,
@@ -122,6 +122,8 @@ pub struct EngineSample {
 pub(crate) struct Resources {
     sampler: Sampler,
     history: Mutex<History>,
+    /// Held while two samples are taken for one that nobody watches: others between them would shorten its time.
+    taking: AsyncMutex<()>,
     /// How often somebody wants samples, in milliseconds; nobody looks when absent.
     wish: watch::Sender<Option<u32>>,
 }
@@ -149,7 +151,7 @@ impl Tektra {
             return Err(Error::InvalidInput { what });
         }
         self.resources().wish.send_replace(Some(interval_ms));
-        Ok(self.resources().history().told(interval_ms))
+        Ok(self.resources().history().told(interval_ms, now_ms() as f64))
     }
 
     /// Nobody looks any more: nothing is sampled, and what was is kept for a while.
@@ -186,18 +188,16 @@ impl Tektra {
         if let Some(last) = interval_ms.and_then(fresh) {
             return Ok(last);
         }
+        let _taking = self.resources().taking.lock().await;
         self.take_sample().await?;
         sleep(FIRST_AFTER).await;
         self.take_sample().await
     }
 
     async fn take_sample(&self) -> Result<ResourceSample> {
-        self.resources().sampler.sample(self.engine_name(), vec![self.running().await]).await
-    }
-
-    /// As a benchmark's processes are called too.
-    fn engine_name(&self) -> Option<String> {
-        Some(self.engine().options().executable.file_name()?.to_str()?.to_owned())
+        // Those of a benchmark are its own, and are called the same.
+        let names = self.engine().options().names();
+        self.resources().sampler.sample(names, vec![self.running().await]).await
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{EngineOptions, Home, Result, control};
 #[derive(Debug)]
 pub struct Observer {
     home: Home,
-    engine_name: Option<String>,
+    engine_names: Vec<String>,
     sampler: Sampler,
     history: History,
 }
@@ -17,9 +17,8 @@ pub struct Observer {
 impl Observer {
     /// Looks for nothing yet.
     pub fn new(home: Home) -> Self {
-        let engine = EngineOptions::find().executable;
-        let engine_name = engine.file_name().and_then(|name| Some(name.to_str()?.to_owned()));
-        Self { home, engine_name, sampler: Sampler::default(), history: History::default() }
+        let engine_names = EngineOptions::find().names();
+        Self { home, engine_names, sampler: Sampler::default(), history: History::default() }
     }
 
     /// Reads the counters, so that the next sample has rates and percentages.
@@ -55,6 +54,6 @@ impl Observer {
 
     async fn take(&self) -> Result<ResourceSample> {
         let running = control::running_everywhere(&self.home).await;
-        self.sampler.sample(self.engine_name.clone(), running).await
+        self.sampler.sample(self.engine_names.clone(), running).await
     }
 }

@@ -53,9 +53,9 @@ pub enum MeasureError {
     /// Logits that are infinite or not numbers.
     #[error("the model computes something that is not a number: its file may be damaged")]
     NotANumber,
-    /// The system starts no more threads, or the model's file cannot be read any more.
-    #[error("the system refuses: {0}")]
-    System(#[from] std::io::Error),
+    /// The model's file could be read when it was loaded, and now it cannot.
+    #[error("the model's file cannot be read any more ({0}): connect its drive, or download it again")]
+    Unreadable(#[from] std::io::Error),
 }
 
 impl Subject {

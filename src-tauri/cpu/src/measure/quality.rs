@@ -49,7 +49,7 @@ impl Subject {
     ///
     /// # Errors
     /// [`MeasureError::TooShort`], [`MeasureError::Context`], [`MeasureError::Vocabularies`],
-    /// [`MeasureError::NotANumber`] or [`MeasureError::System`].
+    /// [`MeasureError::NotANumber`] or [`MeasureError::Unreadable`].
     pub fn quality(
         &mut self,
         mut reference: Option<&mut Self>,

@@ -81,7 +81,7 @@ impl Subject {
     ///
     /// # Errors
     /// When the model's file cannot be read any more.
-    pub fn speed(&mut self, prefill: usize, decode: usize, sequences: usize) -> io::Result<Speed> {
+    pub fn speed(&mut self, prefill: usize, decode: usize, sequences: usize) -> Result<Speed, MeasureError> {
         let mut random = random();
         let mut caches = vec![Cache::default(); sequences];
         let prefill_ms = self.prefill(&mut caches, prefill, &mut random)?;
@@ -96,7 +96,7 @@ impl Subject {
     ///
     /// # Errors
     /// As [`Workload::check`], [`MeasureError::Context`] when a sequence becomes longer than the model allows, and
-    /// [`MeasureError::System`] when its file cannot be read any more.
+    /// [`MeasureError::Unreadable`] when its file cannot be read any more.
     pub fn at_depth(&mut self, workload: Workload) -> Result<AtDepth, MeasureError> {
         workload.check()?;
         self.check_context(workload.depth.saturating_add(workload.prompt.max(workload.decode)))?;
@@ -117,7 +117,7 @@ impl Subject {
     ///
     /// # Errors
     /// When the model's file cannot be read any more.
-    pub fn warm_up(&mut self, start: &AtDepth) -> io::Result<()> {
+    pub fn warm_up(&mut self, start: &AtDepth) -> Result<(), MeasureError> {
         self.prefill_from(start, &mut random())?;
         self.decode_from(start, 1, &mut random())?;
         Ok(())
@@ -129,7 +129,7 @@ impl Subject {
     ///
     /// # Errors
     /// When the model's file cannot be read any more.
-    pub fn repetition(&mut self, start: &AtDepth) -> io::Result<Repetition> {
+    pub fn repetition(&mut self, start: &AtDepth) -> Result<Repetition, MeasureError> {
         let mut random = random();
         let (prefill_ms, _) = self.prefill_from(start, &mut random)?;
         let (inter_token_ms, _) = self.decode_from(start, start.workload.decode, &mut random)?;

@@ -87,8 +87,9 @@ impl Bench {
                 let sample = || tektra_profile::record(u32::MAX, || measured.load(Ordering::Relaxed));
                 let sampling = profiled.then(|| scope.spawn(sample));
                 let speed = subject.speed(self.prefill, self.decode, self.sequences);
-                let speed = speed.map_err(|error| error.to_string())?;
+                // Before anything returns: the scope waits for the thread that samples.
                 measured.store(true, Ordering::Relaxed);
+                let speed = speed.map_err(|error| error.to_string())?;
                 match sampling.map(|sampling| sampling.join()) {
                     None | Some(Ok(Ok(_))) => Ok(speed),
                     Some(Ok(Err(error))) => Err(error.to_string()),

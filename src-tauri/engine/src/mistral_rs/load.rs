@@ -15,6 +15,9 @@ use tokio::sync::mpsc;
 use super::MistralRs;
 use crate::load::panic_text;
 
+/// What mistral.rs takes from the context of a paged cache: a page of 32 tokens that stands for none, what does not fill a
+/// page, and what does not fill a MiB, which is 46 tokens of the starter model and fewer of larger ones.
+const ROUNDED_AWAY_TOKENS: u32 = 128;
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
@@ -60,6 +63,10 @@ pub(crate) async fn load(
     let pipeline =
         pipeline.map_err(|failure| panic_text(failure.into_panic()))?.map_err(|error| format!("{error:#}"))?;
     let paged = pipeline.lock().await.get_metadata().cache_config.clone();
+    // One page is never used: it stands for none.
+    let room_tokens = paged.as_ref().map_or(request.context_length, |cache| {
+        u32::try_from(cache.num_gpu_blocks.saturating_sub(1) * cache.block_size).unwrap_or(u32::MAX)
+    });
     // One answer at a time: several give NaN with a paged cache, and other texts than alone without.
     let scheduler = match paged {
         Some(config) => SchedulerConfig::PagedAttentionMeta { max_num_seqs: 1, config },
@@ -71,7 +78,7 @@ pub(crate) async fn load(
         .with_no_prefix_cache(true)
         .build()
         .await;
-    Ok((MistralRs { model: Model::new(runner), counts: Arc::default() }, warnings))
+    Ok((MistralRs { model: Model::new(runner), room_tokens, counts: Arc::default() }, warnings))
 }
 
 /// mistral.rs tells nobody how far it is, so what the process has read is told, where the system counts that.
@@ -97,7 +104,7 @@ fn paged(request: &LoadRequest) -> Result<Option<PagedAttentionConfig>, String> 
     if !wanted || !on_gpus || !paged_attn_supported() {
         return Ok(None);
     }
-    let memory = MemoryGpuConfig::ContextSize(request.context_length as usize);
+    let memory = MemoryGpuConfig::ContextSize((request.context_length + ROUNDED_AWAY_TOKENS) as usize);
     PagedAttentionConfig::new(None, memory, PagedCacheType::Auto).map(Some).map_err(|error| error.to_string())
 }
 

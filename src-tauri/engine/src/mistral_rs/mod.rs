@@ -23,6 +23,8 @@ pub(crate) use load::load;
 /// A model that mistral.rs computes.
 pub(crate) struct MistralRs {
     model: Model,
+    /// As many tokens as its KV cache has room for.
+    room_tokens: u32,
     counts: Arc<Counts>,
 }
 
@@ -48,7 +50,7 @@ pub(crate) async fn stream(
 }
 
 async fn stream_counted(
-    MistralRs { model, counts }: &MistralRs,
+    MistralRs { model, room_tokens, counts }: &MistralRs,
     context_length: u32,
     request: GenerateRequest,
     mut cancelled: oneshot::Receiver<()>,
@@ -58,6 +60,7 @@ async fn stream_counted(
     let prompt = tokenize(model, &request).await?;
     let prompt_tokens = prompt.len() as u32;
     let tokenize_ms = begun.elapsed().as_secs_f64() * 1e3;
+    let context_length = context_length.min(*room_tokens);
     let room = context_length.saturating_sub(prompt_tokens);
     if room == 0 {
         return Err(Failure::ContextOverflow { prompt_tokens, context_length });
@@ -67,8 +70,8 @@ async fn stream_counted(
     let continued = request.continue_from.is_some();
     // mistral.rs guards the number of generated tokens, not the context: more would end in an error of its KV cache.
     let max_tokens = request.max_tokens.clamp(1, room);
-    let clock = Arc::new(TokenClock { counts: counts.clone(), ticks: Mutex::default() });
-    counts.prompt(prompt.len());
+    let clock =
+        Arc::new(TokenClock { counts: counts.clone(), prompt_tokens, begun: Instant::now(), ticks: Mutex::default() });
     let mut chunks = send(model, request, prompt, max_tokens, clock.clone()).await?;
 
     let mut reasoning = false;
@@ -204,6 +207,8 @@ fn messages(turns: &[Turn]) -> TextMessages {
 /// and the end token has none.
 struct TokenClock {
     counts: Arc<Counts>,
+    prompt_tokens: u32,
+    begun: Instant,
     ticks: Mutex<Ticks>,
 }
 
@@ -219,6 +224,9 @@ impl TokenClock {
         self.counts.generated();
         let mut ticks = self.ticks.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
+        if ticks.tokens == 0 {
+            self.counts.prompt(self.prompt_tokens, now - self.begun);
+        }
         ticks.tokens += 1;
         ticks.first.get_or_insert(now);
         ticks.last = Some(now);

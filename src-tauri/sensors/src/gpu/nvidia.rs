@@ -1,5 +1,7 @@
 //! NVIDIA's GPUs. NVML comes with the driver, so it is looked for while the program runs, and may go while it runs.
 
+use std::path::Path;
+
 use nvml_wrapper::{
     Device, Nvml,
     bitmasks::device::ThrottleReasons,
@@ -46,7 +48,7 @@ impl Nvidia {
         });
         match listed {
             Err(error) => self.lose(&error),
-            Ok(names) if names.is_empty() => self.found = Err("the driver finds no GPU".into()),
+            Ok(names) if names.is_empty() => self.forget("the driver finds no GPU".into()),
             Ok(names) => {
                 let driver = nvml.sys_driver_version().map(|version| format!("driver {version}"));
                 self.found = Ok(driver.unwrap_or_else(|_| "a driver of unknown version".into()));
@@ -68,11 +70,12 @@ impl Nvidia {
     /// The GPUs that answer. When NVML has gone there are none until the next [`Nvidia::list`].
     pub(super) fn sample(&mut self, engines: &[u32]) -> Vec<GpuSample> {
         let Some(nvml) = &self.nvml else { return Vec::new() };
+        let same_pids = same_pids();
         let mut gpus = Vec::new();
         let mut lost = None;
         for (index, name) in (0..).zip(&self.names) {
             match nvml.device_by_index(index) {
-                Ok(gpu) => gpus.push(read(&gpu, index, name, engines)),
+                Ok(gpu) => gpus.push(read(&gpu, index, name, engines, same_pids)),
                 // One that was taken out, or has crashed, is only itself gone.
                 Err(NvmlError::GpuLost | NvmlError::InvalidArg | NvmlError::NotFound) => {}
                 Err(error) => lost = Some(error),
@@ -85,10 +88,33 @@ impl Nvidia {
     }
 
     fn lose(&mut self, why: &NvmlError) {
+        self.forget(words(why));
+    }
+
+    /// There are no GPUs, until the next [`Nvidia::list`].
+    fn forget(&mut self, why: String) {
         self.nvml = None;
         self.names.clear();
-        self.found = Err(words(why));
+        self.found = Err(why);
     }
+}
+
+/// Whether the driver calls processes by the numbers that this process knows. In a container it tells the host's.
+fn same_pids() -> bool {
+    // What Linux calls the namespace that it starts with, always (PROC_PID_INIT_INO of its sources).
+    let first = Path::new("pid:[4026531836]");
+    !cfg!(target_os = "linux") || std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link == first)
+}
+
+/// What `engines` hold in bytes, of `all` that hold something and how much, where that is told. That none of them holds
+/// anything is known only with `same_pids`.
+fn held(all: &[(u32, Option<u64>)], engines: &[u32], same_pids: bool) -> Option<u64> {
+    let of_engines: Vec<_> = all.iter().filter(|(pid, _)| engines.contains(pid)).map(|(_, bytes)| *bytes).collect();
+    if engines.is_empty() || (of_engines.is_empty() && !same_pids) {
+        return None;
+    }
+    // Of none of them is nothing, but of one that is not told nobody knows.
+    of_engines.into_iter().sum()
 }
 
 fn words(error: &NvmlError) -> String {
@@ -107,16 +133,16 @@ fn words(error: &NvmlError) -> String {
 }
 
 /// Everything that this GPU tells; what it does not know is absent.
-fn read(gpu: &Device<'_>, index: u32, name: &str, engines: &[u32]) -> GpuSample {
+fn read(gpu: &Device<'_>, index: u32, name: &str, engines: &[u32], same_pids: bool) -> GpuSample {
     let memory = gpu.memory_info().ok();
-    let held = (!engines.is_empty()).then(|| gpu.running_compute_processes().ok()).flatten().and_then(|all| {
-        let of_engines = all.iter().filter(|process| engines.contains(&process.pid));
-        let bytes = of_engines.map(|process| match process.used_gpu_memory {
-            UsedGpuMemory::Used(bytes) => Some(bytes),
+    let processes = (!engines.is_empty()).then(|| gpu.running_compute_processes().ok()).flatten();
+    let held = processes.and_then(|processes| {
+        let bytes = |memory: &UsedGpuMemory| match memory {
+            UsedGpuMemory::Used(bytes) => Some(*bytes),
             UsedGpuMemory::Unavailable => None,
-        });
-        // Of none of them is nothing, but of one that is not told nobody knows.
-        bytes.sum::<Option<u64>>()
+        };
+        let all: Vec<_> = processes.iter().map(|process| (process.pid, bytes(&process.used_gpu_memory))).collect();
+        held(&all, engines, same_pids)
     });
     let throttle = gpu.current_throttle_reasons().unwrap_or(ThrottleReasons::NONE);
     GpuSample {
@@ -153,9 +179,19 @@ mod tests {
             assert!(why.len() > 10, "{why}");
         }
         // Lost, and looked for again.
+        nvidia.names.push("one that goes".into());
         nvidia.lose(&NvmlError::Uninitialized);
         assert!(nvidia.sample(&[]).is_empty() && nvidia.count() == 0 && nvidia.found().is_err());
         nvidia.list();
         assert_eq!(nvidia.sample(&[]).len(), gpus.len());
+    }
+
+    #[test]
+    fn where_the_driver_has_other_numbers_for_processes_nothing_is_not_known() {
+        let all = [(1, Some(10)), (2, Some(20)), (3, None)];
+        assert_eq!((held(&all, &[2, 1], true), held(&all, &[2, 1], false)), (Some(30), Some(30)));
+        assert_eq!((held(&all, &[7], true), held(&all, &[7], false)), (Some(0), None));
+        assert_eq!((held(&[], &[7], true), held(&[], &[7], false)), (Some(0), None));
+        assert_eq!((held(&all, &[2, 3], true), held(&all, &[], true)), (None, None));
     }
 }

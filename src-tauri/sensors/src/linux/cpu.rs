@@ -1,9 +1,15 @@
 //! The processor: how busy, how fast, how warm.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use super::{number, text, thermometer::Thermometer};
-use crate::types::{CpuSample, Probe};
+use crate::{
+    rate::Busy,
+    types::{CpuSample, Probe},
+};
 
 /// What a core has done so far, in the kernel's ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -17,6 +23,7 @@ struct Times {
 #[derive(Debug)]
 pub(super) struct Cpu {
     before: Vec<Times>,
+    since: Busy,
     clock: Result<Clock, String>,
     thermometer: Result<Thermometer, String>,
 }
@@ -32,7 +39,7 @@ enum Clock {
 
 impl Default for Cpu {
     fn default() -> Self {
-        Self { before: Vec::new(), clock: Err(String::new()), thermometer: Err(String::new()) }
+        Self { before: Vec::new(), since: Busy::default(), clock: Err(String::new()), thermometer: Err(String::new()) }
     }
 }
 
@@ -48,12 +55,13 @@ impl Cpu {
         self.thermometer = Thermometer::find(sys);
     }
 
-    pub(super) fn sample(&mut self, proc: &Path) -> CpuSample {
-        let now = parse(&text(&proc.join("stat")).unwrap_or_default());
+    pub(super) fn sample(&mut self, proc: &Path, now: Instant) -> CpuSample {
+        let read = parse(&text(&proc.join("stat")).unwrap_or_default());
+        let long_enough = self.since.seconds(now).is_some();
         let mut sample = CpuSample::default();
         let mut busiest = (0, -1.0);
-        for times in &now {
-            let before = self.before.iter().find(|before| before.core == times.core);
+        for times in &read {
+            let before = self.before.iter().find(|before| long_enough && before.core == times.core);
             let percent = before.and_then(|before| percent(before, times));
             match times.core {
                 None => sample.total_percent = percent,
@@ -65,7 +73,7 @@ impl Cpu {
                 }
             }
         }
-        self.before = now;
+        self.before = read;
         sample.frequency_mhz = match &self.clock {
             // Idle cores are slow whatever the others do, and asking each costs with their number.
             Ok(Clock::Each(cores)) => clock_of(cores, busiest.0),
@@ -127,6 +135,8 @@ fn percent(before: &Times, now: &Times) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::linux::tests::{rubbish, write};
 
@@ -134,18 +144,22 @@ mod tests {
     fn the_share_of_busy_ticks_since_the_sample_before_is_told_for_all_and_for_each() {
         let folder = tempfile::tempdir().unwrap();
         let proc = folder.path();
-        let mut cpu = Cpu::default();
+        let (mut cpu, begun) = (Cpu::default(), Instant::now());
         write(proc, &[("stat", "cpu 100 0 50 800 50 0 0 0 0 0\ncpu0 100 0 50 400 50 0 0 0 0 0\nintr 5\n")]);
-        let first = cpu.sample(proc);
+        let first = cpu.sample(proc, begun);
         assert_eq!((first.total_percent, first.cores_percent), (None, vec![None]));
         // Of 100 ticks: 20 user, 4 system, 1 stolen, 70 idle, 5 waiting. A second core came meanwhile.
         write(proc, &[("stat", "cpu 120 0 54 870 55 0 0 1 9 0\ncpu0 120 0 54 470 55 0 0 1\ncpu1 9 9 9 9 9\n")]);
-        let second = cpu.sample(proc);
+        let second = cpu.sample(proc, begun + Duration::from_secs(1));
         assert_eq!((second.total_percent, second.cores_percent), (Some(25.0), vec![Some(25.0), None]));
         write(proc, &[("stat", "cpu 1 0 0 1 0 0 0\n")]);
-        assert_eq!(cpu.sample(proc).total_percent, None, "the counters began anew");
+        let third = cpu.sample(proc, begun + Duration::from_secs(2));
+        assert_eq!(third.total_percent, None, "the counters began anew");
+        write(proc, &[("stat", "cpu 2 0 0 2 0 0 0\n")]);
+        let soon = cpu.sample(proc, begun + Duration::from_millis(2020));
+        assert_eq!(soon.total_percent, None, "two ticks are not half of the time");
         std::fs::remove_file(proc.join("stat")).unwrap();
-        assert_eq!(cpu.sample(proc), CpuSample::default());
+        assert_eq!(cpu.sample(proc, begun + Duration::from_secs(3)), CpuSample::default());
     }
 
     #[test]
@@ -155,12 +169,12 @@ mod tests {
         let cores = "devices/system/cpu";
         write(&sys, &[(&format!("{cores}/cpu0/cpufreq/scaling_cur_freq"), "800000\n")]);
         write(&sys, &[(&format!("{cores}/cpu1/cpufreq/scaling_cur_freq"), "3400000\n")]);
-        let mut cpu = Cpu::default();
+        let (mut cpu, begun) = (Cpu::default(), Instant::now());
         cpu.list(&sys);
         write(&proc, &[("stat", "cpu 0 0 0 0 0\ncpu0 0 0 0 0 0\ncpu1 0 0 0 0 0\n")]);
-        cpu.sample(&proc);
+        cpu.sample(&proc, begun);
         write(&proc, &[("stat", "cpu 9 0 0 11 0\ncpu0 0 0 0 10 0\ncpu1 9 0 0 1 0\n")]);
-        assert_eq!(cpu.sample(&proc).frequency_mhz, Some(3400.0));
+        assert_eq!(cpu.sample(&proc, begun + Duration::from_secs(1)).frequency_mhz, Some(3400.0));
         assert!(!cpu.probes()[1].found && cpu.probes()[1].detail.contains("hwmon"), "{:?}", cpu.probes());
         assert_eq!(cpuinfo_mhz("cpu MHz\t\t: 2445.406\ncpu MHz : 2500\ncpu MHz : x"), Some(2500.0));
     }

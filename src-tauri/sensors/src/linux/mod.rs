@@ -53,15 +53,17 @@ impl System {
     }
 
     pub(crate) fn sample(&mut self, groups: &Groups<'_>) -> Sample {
-        let (proc, now) = (Path::new(PROC), Instant::now());
-        let (window, engines) = self.processes.sample(proc, groups, now);
+        let proc = Path::new(PROC);
+        self.processes.find(proc, groups);
+        // Each has an instant of its own: between two readings a slow file may lie.
+        let (window, engines) = self.processes.sample(proc, Instant::now());
         Sample {
-            cpu: self.cpu.sample(proc),
+            cpu: self.cpu.sample(proc, Instant::now()),
             memory: memory::sample(proc),
-            disk: self.disk.sample(proc, now),
-            network: self.network.sample(proc, now),
+            disk: self.disk.sample(proc, Instant::now()),
+            network: self.network.sample(proc, Instant::now()),
             gpus: Vec::new(),
-            power: self.power.sample(now),
+            power: self.power.sample(Instant::now()),
             window,
             engines,
         }

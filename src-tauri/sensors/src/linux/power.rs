@@ -30,9 +30,10 @@ impl Power {
     }
 
     pub(super) fn sample(&mut self, now: Instant) -> Option<PowerSample> {
+        // The counters first, which `now` belongs to: a battery may take its time to answer.
+        let packages = self.packages.as_mut().ok().and_then(|packages| packages.watts(now));
         let batteries: Vec<_> = self.batteries.iter().map(|path| battery::read(path)).collect();
         let on_battery = batteries.iter().any(|battery| battery.discharging);
-        let packages = self.packages.as_mut().ok().and_then(|packages| packages.watts(now));
         let given = batteries
             .iter()
             .filter(|battery| battery.discharging)

@@ -10,6 +10,7 @@ use std::{
 use super::{names, text};
 use crate::{
     mib,
+    rate::Busy,
     types::{Groups, Own, Usage},
 };
 
@@ -33,7 +34,7 @@ struct Members {
     shared_bytes: HashMap<u32, u64>,
     /// When each began, and the ticks it had computed.
     before: HashMap<u32, (u64, u64)>,
-    at: Option<Instant>,
+    since: Busy,
 }
 
 impl Processes {
@@ -41,7 +42,8 @@ impl Processes {
         self.of = None;
     }
 
-    pub(super) fn sample(&mut self, proc: &Path, groups: &Groups<'_>, now: Instant) -> (Option<Usage>, Option<Usage>) {
+    /// Finds the members of `groups` where they are not known; walks through many files then.
+    pub(super) fn find(&mut self, proc: &Path, groups: &Groups<'_>) {
         let asked = (groups.windows, groups.engines);
         if self.of.as_ref().is_none_or(|(windows, engines)| (windows.as_slice(), engines.as_slice()) != asked) {
             let (window, engines) = members(proc, groups);
@@ -49,6 +51,10 @@ impl Processes {
             (self.window.pids, self.engines.pids) = (window, engines);
             self.of = Some((groups.windows.to_vec(), groups.engines.to_vec()));
         }
+    }
+
+    /// What the members that were found have `now`: the windows', then the engines'.
+    pub(super) fn sample(&mut self, proc: &Path, now: Instant) -> (Option<Usage>, Option<Usage>) {
         (self.window.usage(proc, now), self.engines.usage(proc, now))
     }
 }
@@ -77,11 +83,8 @@ impl Members {
             }
             current.insert(pid, (times.begun, times.ticks));
         }
-        let elapsed = self.at.replace(now).map(|at| now.saturating_duration_since(at).as_secs_f64());
         let seconds = |ticks: u64| ticks as f64 / rustix::param::clock_ticks_per_second().max(1) as f64;
-        usage.cpu_percent = ticks
-            .zip(elapsed.filter(|elapsed| *elapsed > 0.0))
-            .map(|(ticks, elapsed)| seconds(ticks) / elapsed * 100.0);
+        usage.cpu_percent = self.since.seconds(now).zip(ticks).map(|(elapsed, ticks)| seconds(ticks) / elapsed * 100.0);
         let any = !current.is_empty();
         self.before = current;
         any.then_some(usage)
@@ -90,7 +93,8 @@ impl Members {
 
 /// The processes of the windows and those of the engines.
 fn members(proc: &Path, groups: &Groups<'_>) -> (Vec<u32>, Vec<u32>) {
-    let engine_name = groups.engine_name.map(|name| &name[..name.floor_char_boundary(COMM_BYTES)]);
+    let engine_names: Vec<&str> =
+        groups.engine_names.iter().map(|name| &name[..name.floor_char_boundary(COMM_BYTES)]).collect();
     let mut parents = None;
     let (mut window, mut engines): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
     let mut seen = HashSet::new();
@@ -102,7 +106,7 @@ fn members(proc: &Path, groups: &Groups<'_>) -> (Vec<u32>, Vec<u32>) {
             continue;
         }
         let by_name =
-            || engine_name.is_some_and(|name| text(&proc.join(format!("{pid}/comm"))).is_some_and(|comm| comm == name));
+            || text(&proc.join(format!("{pid}/comm"))).is_some_and(|comm| engine_names.contains(&comm.as_str()));
         let of_engine = of_engine || (!groups.windows.contains(&pid) && by_name());
         if of_engine { &mut engines } else { &mut window }.push(pid);
         let children = children(proc, pid).unwrap_or_else(|| {
@@ -208,17 +212,21 @@ mod tests {
         process(proc, 10, "tektra) S 1 (", "11 12 13 ", 100, 1024);
         process(proc, 11, "WebKitWebProces", "14", 50, 2048);
         process(proc, 12, "the-engine", "15", 900, 4096);
-        process(proc, 13, "a-long-name-of-", "", 30, 256);
+        process(proc, 13, "tektra-engine-c", "", 30, 256);
         process(proc, 14, "bwrap", "11", 1, 256);
         process(proc, 15, "helper", "", 1, 256);
-        let groups = Groups { windows: &[10], engines: &[12], engine_name: Some("a-long-name-of-an-engine") };
+        let engine_names = ["tektra-engine".to_owned(), "tektra-engine-cuda".to_owned()];
+        let groups = Groups { windows: &[10], engines: &[12], engine_names: &engine_names };
         let (mut window, mut engines) = members(proc, &groups);
         window.sort();
         engines.sort();
         assert_eq!((window, engines), (vec![10, 11, 14], vec![12, 13, 15]));
+        let one = Groups { engine_names: &engine_names[..1], ..groups };
+        assert_eq!(members(proc, &one).1.len(), 2, "another's name is not the engine's");
 
         let (mut processes, begun) = (Processes::default(), Instant::now());
-        let (window, engines) = processes.sample(proc, &groups, begun);
+        processes.find(proc, &groups);
+        let (window, engines) = processes.sample(proc, begun);
         let page_mib = mib(rustix::param::page_size() as u64);
         let window = window.unwrap();
         assert_eq!((window.memory_mib, window.private_mib), (3328.0 * page_mib, 2496.0 * page_mib));
@@ -226,10 +234,15 @@ mod tests {
 
         process(proc, 11, "WebKitWebProces", "14", 75, 2048);
         std::fs::remove_dir_all(proc.join("14")).unwrap();
-        let (window, engines) = processes.sample(proc, &groups, begun + Duration::from_secs(1));
+        processes.find(proc, &groups);
+        let (window, engines) = processes.sample(proc, begun + Duration::from_secs(1));
         let percent = 25.0 * 100.0 / rustix::param::clock_ticks_per_second() as f64;
         assert_eq!((window.unwrap().cpu_percent, engines.unwrap().cpu_percent), (Some(percent), Some(0.0)));
-        assert_eq!(processes.sample(proc, &Groups { windows: &[99], ..Groups::default() }, begun), (None, None));
+        process(proc, 11, "WebKitWebProces", "14", 76, 2048);
+        let (window, engines) = processes.sample(proc, begun + Duration::from_millis(1010));
+        assert_eq!((window.unwrap().cpu_percent, engines.unwrap().cpu_percent), (None, None), "within one tick");
+        processes.find(proc, &Groups { windows: &[99], ..Groups::default() });
+        assert_eq!(processes.sample(proc, begun + Duration::from_secs(2)), (None, None));
     }
 
     #[test]
@@ -238,8 +251,9 @@ mod tests {
         let proc = folder.path();
         process(proc, 10, "tektra", "", 1, 2048);
         write(&proc.join("10"), &[("smaps_rollup", "0-1 ---p [rollup]\nRss: 4096 kB\nPss: 3072 kB\n")]);
-        let (window, _) =
-            Processes::default().sample(proc, &Groups { windows: &[10], ..Groups::default() }, Instant::now());
+        let mut processes = Processes::default();
+        processes.find(proc, &Groups { windows: &[10], ..Groups::default() });
+        let (window, _) = processes.sample(proc, Instant::now());
         let resident = 2048.0 * mib(rustix::param::page_size() as u64);
         assert_eq!(window.unwrap().memory_mib, resident - 1.0);
     }
@@ -251,8 +265,10 @@ mod tests {
             let _ = (parse_stat(&text), parse_statm(&text));
             let files = ["stat", "statm", "comm", "smaps_rollup", "task/7/children", "task/8/children"];
             write(&folder.path().join("7"), &files.map(|name| (name, text.as_str())));
-            let groups = Groups { windows: &[7], engines: &[8, 7], engine_name: Some("éééééééé") };
-            Processes::default().sample(folder.path(), &groups, Instant::now());
+            let groups = Groups { windows: &[7], engines: &[8, 7], engine_names: &["éééééééé".to_owned()] };
+            let mut processes = Processes::default();
+            processes.find(folder.path(), &groups);
+            processes.sample(folder.path(), Instant::now());
         }
     }
 }

@@ -6,8 +6,9 @@ use super::{names, number, text};
 
 /// Drivers of processors' sensors: Intel, AMD (two of them), Arm boards, Raspberry Pi.
 const DRIVERS: [&str; 5] = ["coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal"];
-/// What drivers call the whole package.
-const WHOLE: [&str; 4] = ["Package id 0", "Tctl", "Tdie", "Package"];
+/// How the names begin that drivers give to the whole package, the best first: `Tctl` is what the fan is steered by, on
+/// some Ryzens up to 27 °C more than the chip has.
+const WHOLE: [&str; 4] = ["Package id", "Tdie", "Tctl", "Package"];
 /// What a chip that computes can have.
 const POSSIBLE_CELSIUS: std::ops::Range<f64> = -40.0..150.0;
 
@@ -26,20 +27,14 @@ impl Thermometer {
     /// Why there is none, in words.
     pub(super) fn find(sys: &Path) -> Result<Self, String> {
         let hwmon = sys.join("class/hwmon");
-        for name in names(&hwmon) {
-            let folder = hwmon.join(name);
-            let driver = text(&folder.join("name")).unwrap_or_default();
-            if !DRIVERS.contains(&driver.as_str()) {
-                continue;
-            }
-            let files = names(&folder);
-            let inputs: Vec<_> =
-                files.iter().filter(|name| name.starts_with("temp") && name.ends_with("_input")).collect();
-            let label = |input: &str| text(&folder.join(input.replace("_input", "_label"))).unwrap_or_default();
-            let whole = inputs.iter().find(|input| WHOLE.contains(&label(input).as_str()));
-            let inputs = whole.map_or(inputs.clone(), |input| vec![*input]);
+        let monitors = names(&hwmon).into_iter().map(|name| hwmon.join(name));
+        let monitors: Vec<_> = monitors.map(|monitor| (text(&monitor.join("name")), monitor)).collect();
+        for driver in DRIVERS {
+            // A processor in each socket has a monitor of its own.
+            let of_driver = monitors.iter().filter(|(name, _)| name.as_deref() == Some(driver));
+            let inputs: Vec<_> = of_driver.flat_map(|(_, monitor)| inputs(monitor)).collect();
             if !inputs.is_empty() {
-                return Ok(Self { name: driver, inputs: inputs.iter().map(|name| folder.join(name)).collect() });
+                return Ok(Self { name: driver.into(), inputs });
             }
         }
         let zones = sys.join("class/thermal");
@@ -57,6 +52,18 @@ impl Thermometer {
     /// The warmest reading.
     pub(super) fn read(&self) -> Option<f64> {
         self.inputs.iter().filter_map(|input| celsius(input)).reduce(f64::max)
+    }
+}
+
+/// Where a monitor tells of the whole package, else of each part.
+fn inputs(monitor: &Path) -> Vec<PathBuf> {
+    let is_input = |name: &String| name.starts_with("temp") && name.ends_with("_input");
+    let inputs: Vec<_> = names(monitor).into_iter().filter(is_input).collect();
+    let label = |input: &String| text(&monitor.join(input.replace("_input", "_label"))).unwrap_or_default();
+    let whole = WHOLE.iter().find_map(|whole| inputs.iter().find(|input| label(input).starts_with(*whole)));
+    match whole {
+        Some(input) => vec![monitor.join(input)],
+        None => inputs.iter().map(|input| monitor.join(input)).collect(),
     }
 }
 
@@ -91,5 +98,26 @@ mod tests {
         assert_eq!((package.name.as_str(), package.read()), ("coretemp", Some(66.0)));
         write(&sys.join("class/hwmon/hwmon1"), &[("temp1_input", "-9223372036854775808\n")]);
         assert_eq!(package.read(), None, "no chip is that cold");
+    }
+
+    #[test]
+    fn both_sockets_count_and_the_chip_before_what_steers_its_fan() {
+        let folder = tempfile::tempdir().unwrap();
+        let sys = folder.path();
+        for (monitor, package, celsius) in
+            [("hwmon0", "Package id 0\n", "52000\n"), ("hwmon1", "Package id 1\n", "58000\n")]
+        {
+            let files = [("name", "coretemp\n"), ("temp1_label", package), ("temp1_input", celsius)];
+            write(&sys.join("class/hwmon").join(monitor), &files);
+            write(&sys.join("class/hwmon").join(monitor), &[("temp2_label", "Core 0\n"), ("temp2_input", "99000\n")]);
+        }
+        assert_eq!(Thermometer::find(sys).unwrap().read(), Some(58.0), "the warmer socket");
+
+        let folder = tempfile::tempdir().unwrap();
+        let ryzen = folder.path().join("class/hwmon/hwmon0");
+        write(&ryzen, &[("name", "k10temp\n"), ("temp1_label", "Tctl\n"), ("temp1_input", "87000\n")]);
+        assert_eq!(Thermometer::find(folder.path()).unwrap().read(), Some(87.0));
+        write(&ryzen, &[("temp2_label", "Tdie\n"), ("temp2_input", "60000\n")]);
+        assert_eq!(Thermometer::find(folder.path()).unwrap().read(), Some(60.0));
     }
 }
