@@ -617,7 +617,7 @@ export type DtypeWish =
 
 /**  What the engines do, and did since the sample before. */
 export type EngineSample = {
-	/**  Prompt tokens computed a second; absent when none were. */
+	/**  Prompt tokens computed a second of the time that this took; absent when none were. */
 	prefill_tokens_per_second: number | null,
 	/**  Tokens generated a second; absent when none were. */
 	decode_tokens_per_second: number | null,
