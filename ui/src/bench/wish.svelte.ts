@@ -1,7 +1,7 @@
 import type { BenchPlan, BenchPreset, BenchRequest, KvWish } from "../bindings";
 import { ipc } from "../ipc";
 import { Failure } from "../lib/failure";
-import { isWhole, typedNumber } from "../loadtest/wish";
+import { isWhole, typedNumber } from "../lib/numbers";
 
 /** What a run with nothing but a preset is. */
 export function presetOnly(preset: BenchPreset): BenchRequest {

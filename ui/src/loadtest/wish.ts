@@ -1,5 +1,6 @@
 import type { LoadRequest, LoadScenario } from "../bindings";
 import { count } from "../lib/format";
+import { isWhole } from "../lib/numbers";
 
 /** The same as the terminal begins with, where nothing else is said. */
 export const plain: LoadRequest = {
@@ -26,11 +27,6 @@ const MOST_SECONDS = 3600;
 const MOST_TOKENS = 8192;
 const MOST_TARGET_MS = 600_000;
 const MOST_WEIGHT = 100;
-
-/** Whether a number is whole and between two bounds. */
-export function isWhole(value: number, least: number, most: number): boolean {
-  return Number.isInteger(value) && value >= least && value <= most;
-}
 
 /** What is wrong with a request, by field, in words that say what would be right. */
 export function problems(request: LoadRequest): Partial<Record<Field, string>> {
@@ -64,16 +60,6 @@ export function problems(request: LoadRequest): Partial<Record<Field, string>> {
     found.mix = "At least one kind of request is needed.";
   }
   return found;
-}
-
-/** Digits in groups of three, as in 1,500 or 20,000.5. */
-const GROUPED = /^[1-9]\d{0,2}(,\d{3})+(\.\d+)?$/;
-
-/** A number as typed, or NaN: grouping commas are understood, and the comma of those who write 0,5. */
-export function typedNumber(typed: string): number {
-  const bare = typed.trim();
-  if (bare === "") return Number.NaN;
-  return Number(GROUPED.test(bare) ? bare.replaceAll(",", "") : bare.replace(",", "."));
 }
 
 /** How many requests are to be expected: while the rate grows, half of it on average. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Latencies, LoadReport } from "../bindings";
 import { markdownOf, rowsOf } from "./table";
-import { expectedRequests, plain, problems, shares, typedNumber } from "./wish";
+import { expectedRequests, plain, problems, shares } from "./wish";
 import { percent, progressWords, requestWords, verdictOf } from "./words";
 
 function times(count: number, ms: number | null): Latencies {
@@ -67,17 +67,6 @@ describe("what is asked", () => {
     expect(shares(plain.mix).get("follow_up")).toBe(30);
     expect(expectedRequests(plain)).toBe(15);
     expect(expectedRequests({ ...plain, ramp_seconds: 30 })).toBe(7.5);
-  });
-
-  test("numbers are read as they are written", () => {
-    expect(typedNumber(" 0,5 ")).toBe(0.5);
-    expect(typedNumber("1,500")).toBe(1500);
-    expect(typedNumber("12,345,678.5")).toBe(12_345_678.5);
-    expect(typedNumber("0,500")).toBe(0.5);
-    expect(typedNumber("1,50")).toBe(1.5);
-    expect(typedNumber("1,5,0")).toBeNaN();
-    expect(typedNumber("")).toBeNaN();
-    expect(typedNumber("4x")).toBeNaN();
   });
 });
 
