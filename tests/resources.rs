@@ -176,7 +176,9 @@ async fn memory_time_and_tokens_are_attributed_to_the_engine() {
     let tektra = folder.open().await;
     let mut events = tektra.events();
     tektra.resources_watch(500).unwrap();
-    let started = send(&tektra, None, "say 600 words every 5 ms").await;
+    let started = send(&tektra, None, "say 1000 words every 5 ms").await;
+    // Sent at once, either could be the first.
+    wait_for(&mut events, |event| matches!(event, CoreEvent::AnswerDelta { .. }).then_some(())).await;
     let waits = send(&tektra, None, "say 3 words").await;
     let first =
         sample_where(&mut events, |sample| sample.engine.as_ref().is_some_and(|engine| engine.active > 0)).await;
