@@ -15,11 +15,12 @@ use tektra_kernels::KvType;
 
 use crate::{
     LoadError, Sampling,
+    answer::Active,
     counters::{Counters, Counts},
     forward::{Forward, Run},
-    kv::{Cache, Kept},
+    kv::Kept,
     template::{ChatTemplate, TemplateError},
-    tokenizer::{TextStream, Tokenizer, TokenizerError, Vocabulary, Warning},
+    tokenizer::{Tokenizer, TokenizerError, Vocabulary, Warning},
     weights::ModelFile,
 };
 
@@ -218,25 +219,6 @@ pub(crate) fn read_tokenizer(file: &ModelFile) -> Result<Tokenizer, LoadError> {
     Tokenizer::new(vocabulary).map_err(|error| LoadError::Unsupported(format!("its tokenizer: {error}")))
 }
 
-/// An answer that is being computed.
-struct Active {
-    job: Job,
-    cache: Cache,
-    /// The token that was chosen last and is not computed yet; none before the first.
-    last: Option<u32>,
-    random: fastrand::Rng,
-    text: TextStream,
-    submitted: Instant,
-    begun: Instant,
-    sample: Duration,
-    detokenize: Duration,
-    cached_tokens: usize,
-    completion_tokens: usize,
-    first_token: Option<Instant>,
-    last_token: Option<Instant>,
-    ended: Option<Outcome>,
-}
-
 /// What the executor's thread owns.
 struct Work {
     counters: Arc<Counters>,
@@ -277,22 +259,7 @@ impl Work {
         let cache = self.kept.beginning_of(&job.prompt);
         self.counters.begun(cache.tokens.len());
         tracing::debug!(prompt = job.prompt.len(), cached = cache.tokens.len(), "answer begins");
-        self.active.push(Active {
-            cached_tokens: cache.tokens.len(),
-            cache,
-            last: None,
-            random: job.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
-            text: TextStream::default(),
-            submitted,
-            begun: Instant::now(),
-            sample: Duration::ZERO,
-            detokenize: Duration::ZERO,
-            completion_tokens: 0,
-            first_token: None,
-            last_token: None,
-            ended: if job.prompt.is_empty() || job.max_tokens == 0 { Some(Outcome::Length) } else { None },
-            job,
-        });
+        self.active.push(Active::begin(job, cache, submitted));
     }
 
     /// Advances every answer that is being written by one token, and the first prompts by as many as there is room for.
@@ -356,51 +323,11 @@ impl Work {
                 continue;
             };
             let mut active = self.active.remove(index);
-            let rest = std::mem::take(&mut active.text).finish();
-            if !rest.is_empty() {
-                active.say(rest);
-            }
-            let ended = Ended {
-                outcome,
-                cached_tokens: active.cached_tokens as u32,
-                completion_tokens: active.completion_tokens as u32,
-                first_token: active.first_token.map(|first| first - active.submitted),
-                decode: active.first_token.zip(active.last_token).map_or(Duration::ZERO, |(first, last)| last - first),
-                waited: active.begun - active.submitted,
-                sample: active.sample,
-                detokenize: active.detokenize,
-            };
-            (active.job.listener)(Piece::Ended(ended));
+            active.end(outcome);
             if !active.cache.tokens.is_empty() {
                 self.kept.keep(active.cache);
             }
         }
         self.shrink();
-    }
-}
-
-impl Active {
-    fn accept(&mut self, token: u32, tokenizer: &Tokenizer) {
-        let now = Instant::now();
-        self.first_token.get_or_insert(now);
-        self.last_token = Some(now);
-        self.completion_tokens += 1;
-        self.last = Some(token);
-        if tokenizer.is_end(token) {
-            self.ended = Some(Outcome::Stop);
-            return;
-        }
-        let text = self.text.push(tokenizer.bytes(token));
-        self.detokenize += now.elapsed();
-        if !text.is_empty() {
-            self.say(text);
-        }
-        if self.completion_tokens >= self.job.max_tokens {
-            self.ended = Some(Outcome::Length);
-        }
-    }
-
-    fn say(&mut self, text: String) {
-        (self.job.listener)(Piece::Text { text, tokens: self.completion_tokens as u32 });
     }
 }

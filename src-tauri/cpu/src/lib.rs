@@ -4,6 +4,7 @@
 //! cache; conversations that begin alike share pages. Whatever is batched, cached or computed anew: a conversation's
 //! numbers are the same to the last bit.
 
+mod answer;
 mod counters;
 mod executor;
 mod forward;

@@ -1,6 +1,7 @@
 //! The engine's supervisor: one process for each loaded model, started on first use, started again after a crash, ended for certain.
 
 mod answer;
+mod ending;
 mod process;
 mod profile;
 mod room;
@@ -26,9 +27,9 @@ use crate::{
     models::Model,
 };
 pub use answer::{Answer, Ask, Piece};
+pub(crate) use ending::{ending, read_errors};
 pub use process::EngineOptions;
 use process::Process;
-pub(crate) use process::{ending, read_errors};
 pub(crate) use stats::EngineNow;
 
 /// Crashes in a row after which nothing is started again until the person asks for something.

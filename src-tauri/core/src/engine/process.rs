@@ -1,7 +1,7 @@
 //! One engine process: its start, its connection, its certain end.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{
@@ -15,7 +15,7 @@ use tektra_protocol::{
     Hello, Launch, LoadRequest, Loaded, PROTOCOL_VERSION, Reader, Reply, Request, Writer, listen, split,
 };
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::AsyncWriteExt,
     process::{Child, ChildStdin, Command},
     sync::{Semaphore, mpsc, watch},
     time::{Instant, timeout},
@@ -23,6 +23,7 @@ use tokio::{
 
 use tektra_models::Placement;
 
+use super::ending::{LastWords, ending, read_errors};
 use crate::{
     Error, Home, Result,
     models::{Model, placement::layers, resident_bytes},
@@ -37,8 +38,6 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(60);
 /// A model that has no room for even this long a conversation is of no use, in tokens.
 pub(super) const SHORTEST_CONTEXT: u32 = 2048;
-/// Lines of the engine's error output that are kept to explain its end.
-const LAST_WORDS: usize = 30;
 
 /// How to start an engine.
 #[derive(Clone, Debug)]
@@ -355,47 +354,6 @@ async fn watch_health(requests: mpsc::UnboundedSender<Request>, pongs: watch::Re
 async fn end_child(child: &mut Child) -> Option<ExitStatus> {
     let _ = child.start_kill();
     child.wait().await.ok()
-}
-
-pub(crate) type LastWords = Arc<Mutex<VecDeque<String>>>;
-
-/// Carries the engine's error output into the log.
-pub(crate) fn read_errors(child: &mut Child) -> LastWords {
-    let kept = LastWords::default();
-    if let Some(stderr) = child.stderr.take() {
-        let kept = kept.clone();
-        tokio::spawn(async move {
-            let mut lines = BufReader::new(stderr).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                tracing::info!(target: "tektra_engine", "{line}");
-                let mut kept = lock(&kept);
-                if kept.len() == LAST_WORDS {
-                    kept.pop_front();
-                }
-                kept.push_back(line);
-            }
-        });
-    }
-    kept
-}
-
-/// How a process ended, in words: its status, and what it said if it panicked.
-pub(crate) fn ending(status: Option<ExitStatus>, last_words: &LastWords) -> String {
-    let how = match status {
-        #[cfg(unix)]
-        Some(status) if std::os::unix::process::ExitStatusExt::signal(&status).is_some() => {
-            match std::os::unix::process::ExitStatusExt::signal(&status) {
-                Some(9) => "killed, perhaps for want of memory".into(),
-                Some(signal) => format!("signal {signal}"),
-                None => status.to_string(),
-            }
-        }
-        Some(status) => status.to_string(),
-        None => "without a status".into(),
-    };
-    let words = lock(last_words);
-    let panic = words.iter().rposition(|line| line.contains("panicked at")).and_then(|at| words.get(at + 1));
-    panic.map_or(how.clone(), |reason| format!("{how}: {reason}"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
