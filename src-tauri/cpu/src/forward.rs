@@ -233,7 +233,7 @@ fn store(runs: &mut [Run<'_>], key: &[f32], value: &[f32], shape: &Shape, layout
     for run in runs {
         let first = run.cache.tokens.len();
         for (position, (key, value)) in (first..first + run.tokens.len()).zip(rows.by_ref()) {
-            // Shared only when a kept conversation ends inside of it: then this sequence gets a copy.
+            // `reserve` has made it this sequence's alone: nothing is copied here.
             let page = std::sync::Arc::make_mut(&mut run.cache.pages[position / PAGE]).bytes_mut();
             let heads = key.chunks_exact(shape.head_dim).zip(value.chunks_exact(shape.head_dim));
             for (head, (key, value)) in heads.enumerate() {

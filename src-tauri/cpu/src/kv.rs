@@ -56,9 +56,14 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// Makes room for `count` more tokens.
+    /// Makes room for `count` more tokens in pages that are this sequence's alone.
     pub(crate) fn reserve(&mut self, layout: PageLayout, count: usize) {
+        let first = self.tokens.len() / PAGE;
         self.pages.resize_with((self.tokens.len() + count).div_ceil(PAGE), || layout.page());
+        for page in &mut self.pages[first..] {
+            // Shared only when a kept conversation ends inside of it.
+            Arc::make_mut(page);
+        }
     }
 
     /// Whether this cache holds nothing that `other` does not hold.
