@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tektra_cpu::{Ended, Executor, Job, KvType, Options, Outcome, Piece, Sampling, Subject};
+use tektra_cpu::{Ended, Executor, Job, KvType, Options, Outcome, Piece, Room, Sampling, Subject};
 use tektra_tests::starter_model;
 
 const GREEDY: Sampling = Sampling { temperature: 0.0, top_p: 1.0 };
@@ -39,8 +39,12 @@ const TOPICS: [&str; 20] = [
 
 fn load(kv_bytes: usize) -> Executor {
     let threads = std::thread::available_parallelism().map_or(2, Into::into);
-    Executor::load(&starter_model(), Options { threads, kept_kv_bytes: kv_bytes, kv: KvType::default() }, &mut |_| {})
-        .expect("the starter model")
+    Executor::load(
+        &starter_model(),
+        Options { threads, kept_kv: Room::Bytes(kv_bytes), kv: KvType::default(), gpu_layers: Vec::new() },
+        &mut |_| {},
+    )
+    .expect("the starter model")
 }
 
 struct Answer {
@@ -105,7 +109,7 @@ fn a_file_that_is_cut_ends_answers_with_the_reason_and_not_the_process() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("m.gguf");
     std::fs::copy(starter_model(), &path).expect("a copy");
-    let options = Options { threads: 2, kept_kv_bytes: 0, kv: KvType::default() };
+    let options = Options { threads: 2, kept_kv: Room::Bytes(0), kv: KvType::default(), gpu_layers: Vec::new() };
     let executor = Executor::load(&path, options, &mut |_| {}).expect("the starter model");
     let file = std::fs::File::options().write(true).open(&path).expect("the copy");
     file.set_len(1 << 20).expect("a cut");
@@ -206,7 +210,7 @@ fn perplexity_is_the_same_at_every_instruction_set_to_the_last_bit() {
     // The level is chosen once a process, so each measurement is one of its own.
     let text = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../src-tauri/core/text/the-old-lighthouse.txt");
     if let Ok(level) = std::env::var("TEKTRA_SIMD") {
-        let mut subject = Subject::load(&starter_model(), 2, KvType::default()).expect("the starter model");
+        let mut subject = Subject::load(&starter_model(), 2, KvType::default(), &[]).expect("the starter model");
         let tokens = subject.tokens(&std::fs::read_to_string(text).expect("the text")).expect("tokens");
         assert_eq!(subject.simd(), level);
         // Plain code is slow; any difference shows in the first tokens already.
@@ -274,13 +278,13 @@ fn a_model_in_parts_is_the_same_model() {
     let any_part = split_starter(folder.path());
     let text = include_str!("../src-tauri/core/text/the-old-lighthouse.txt");
     let perplexity = |path: &std::path::Path| {
-        let mut subject = Subject::load(path, 2, KvType::default()).expect("a model");
+        let mut subject = Subject::load(path, 2, KvType::default(), &[]).expect("a model");
         let tokens = subject.tokens(text).expect("tokens");
         subject.perplexity(&tokens[..200], 200)
     };
     assert_eq!(perplexity(&any_part).expect("a perplexity"), perplexity(&starter_model()).expect("a perplexity"));
 
     std::fs::remove_file(folder.path().join("starter-00001-of-00002.gguf")).expect("a part");
-    let error = Subject::load(&any_part, 2, KvType::default()).err().expect("a part is missing").to_string();
+    let error = Subject::load(&any_part, 2, KvType::default(), &[]).err().expect("a part is missing").to_string();
     assert!(error.contains("starter-00001-of-00002.gguf"), "{error}");
 }

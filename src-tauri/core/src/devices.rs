@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use nvml_wrapper::Nvml;
 use serde::Deserialize;
-use tektra_models::{Devices, Gpu, Problem};
+use tektra_models::{Devices, Gpu, GpuExecutors, Problem};
 
 use crate::{engine::EngineOptions, models::Memory};
 
@@ -14,14 +14,23 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// What an engine's executable was built to compute on, besides the CPU: the output of `tektra-engine devices`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 struct Built {
+    /// mistral.rs's kernels.
     cuda: bool,
+    /// Tektra's own; engines of before do not tell.
+    #[serde(default)]
+    nvidia: bool,
 }
 
 /// The devices as they are now, and why the GPUs among them cannot be used, if they cannot.
 pub(crate) async fn devices_now(options: &EngineOptions) -> Devices {
     let gpus = tokio::task::spawn_blocking(nvidia_gpus).await.unwrap_or_default();
-    let no_gpu_because = if gpus.is_empty() { None } else { why_no_gpu(options.executable_for_gpus()).await };
-    Devices { ram_free_bytes: Memory::now().available_bytes, gpus, no_gpu_because }
+    let built = if gpus.is_empty() { Ok(GpuExecutors::default()) } else { built(options.executable_for_gpus()).await };
+    Devices {
+        ram_free_bytes: Memory::now().available_bytes,
+        gpus,
+        gpu_executors: built.as_ref().copied().unwrap_or_default(),
+        no_gpu_because: built.err(),
+    }
 }
 
 /// The NVIDIA GPUs in the order of the PCI bus, which the engine is told to use too; none without a driver.
@@ -44,7 +53,8 @@ fn nvidia_gpus() -> Vec<Gpu> {
     (0..nvml.device_count().unwrap_or(0)).filter_map(gpu).collect()
 }
 
-async fn why_no_gpu(executable: PathBuf) -> Option<Problem> {
+/// What the engine for GPUs was built with, or why it is of no use.
+async fn built(executable: PathBuf) -> Result<GpuExecutors, Problem> {
     let asked =
         tokio::process::Command::new(executable).arg("devices").stdin(Stdio::null()).kill_on_drop(true).output();
     let silent = |why: String| Problem {
@@ -53,20 +63,20 @@ async fn why_no_gpu(executable: PathBuf) -> Option<Problem> {
     };
     let said = match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
         Ok(Ok(said)) => said,
-        Ok(Err(error)) => return Some(silent(format!(" ({error})"))),
-        Err(_) => return Some(silent(" in 10 s".into())),
+        Ok(Err(error)) => return Err(silent(format!(" ({error})"))),
+        Err(_) => return Err(silent(" in 10 s".into())),
     };
     match serde_json::from_slice::<Built>(&said.stdout) {
-        Ok(Built { cuda: true }) => None,
-        Ok(Built { cuda: false }) => Some(Problem {
+        Ok(Built { cuda: false, nvidia: false }) => Err(Problem {
             reason: "This engine was built for the CPU only.".into(),
             hint: "Choose the CPU, or build the engine for GPUs with `make engine-cuda`.".into(),
         }),
+        Ok(Built { cuda, nvidia }) => Ok(GpuExecutors { tektra: nvidia, mistral_rs: cuda }),
         // What the system's loader says of a library that is not there.
         Err(_) => {
             let errors = String::from_utf8_lossy(&said.stderr);
             let last = errors.lines().rfind(|line| !line.trim().is_empty());
-            Some(silent(last.map(|line| format!(" ({})", line.trim())).unwrap_or_default()))
+            Err(silent(last.map(|line| format!(" ({})", line.trim())).unwrap_or_default()))
         }
     }
 }
@@ -76,13 +86,13 @@ async fn why_no_gpu(executable: PathBuf) -> Option<Problem> {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-    use super::why_no_gpu;
+    use super::built;
 
     async fn reason(folder: &Path, script: &str) -> Option<String> {
         let path = folder.join("engine");
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        why_no_gpu(path).await.map(|problem| problem.reason)
+        built(path).await.err().map(|problem| problem.reason)
     }
 
     #[tokio::test]
@@ -94,7 +104,9 @@ mod tests {
         let lacking = "libcuda.so.1: cannot open shared object file";
         let loader = reason(folder.path(), &format!("echo '{lacking}' >&2; exit 127")).await.unwrap();
         assert!(loader.contains(lacking), "{loader}");
-        let gone = why_no_gpu(folder.path().join("gone")).await.unwrap();
+        let own = r#"{"cuda":false,"nvidia":true,"metal":false}"#;
+        assert_eq!(reason(folder.path(), &format!("echo '{own}'")).await, None);
+        let gone = built(folder.path().join("gone")).await.unwrap_err();
         assert!(gone.reason.contains("does not start") && gone.hint.contains("make engine-cuda"), "{gone:?}");
     }
 }

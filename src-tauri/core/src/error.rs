@@ -90,6 +90,9 @@ pub enum Error {
         /// The operating system's reason.
         reason: String,
     },
+    /// The GPU's memory is full, though the model was loaded.
+    #[error("The GPU has no memory left for this conversation. What was written so far is safe.")]
+    GpuMemoryFull,
     /// The machine cannot be looked at.
     #[error("The sensors cannot be read: {why}. Answers do not depend on them.")]
     SensorsFailed {
@@ -199,6 +202,7 @@ impl Error {
             Self::NotFound { .. } => ErrorCode::NotFound,
             Self::InvalidInput { .. } => ErrorCode::InvalidInput,
             Self::SensorsFailed { .. } => ErrorCode::EngineFailed,
+            Self::GpuMemoryFull => ErrorCode::DoesNotFit,
             Self::Interrupted => ErrorCode::Interrupted,
         }
     }
@@ -227,6 +231,9 @@ impl Error {
             Self::EngineCrashed { .. } => "Try again: the engine is started anew.".into(),
             Self::ModelUnreadable { .. } => {
                 "Connect the drive that it lies on, or download the model again; then continue.".into()
+            }
+            Self::GpuMemoryFull => {
+                "Close other programs that use the GPU, or let fewer of the model's layers lie on it: Models, Placement.".into()
             }
             Self::SensorsFailed { .. } => "Try again. If it fails again, start Tektra anew.".into(),
             Self::StoreNewer { .. } => "Use the newer Tektra, or set TEKTRA_HOME to another folder.".into(),

@@ -11,38 +11,41 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tektra_kernels::KvType;
+use tektra_cuda::GpuError;
+use tektra_kernels::{KvType, PAGE};
 
 use crate::{
     LoadError, Sampling,
     answer::Active,
     counters::{Counters, Counts},
-    forward::{Forward, Run},
+    forward::{Forward, Run, StepError},
     kv::Kept,
     template::{ChatTemplate, TemplateError},
     tokenizer::{Tokenizer, TokenizerError, Vocabulary, Warning},
     weights::ModelFile,
 };
 
-/// Answers computed side by side; more wait. Beyond that each would be too slow to read.
-pub const MOST_TOGETHER: usize = 8;
-
-/// Prompt tokens of one step: many, so that weights are read once for all of them; few enough that a cancel is heard
-/// soon.
-pub(crate) const PREFILL_TOKENS: usize = 128;
-
-/// Prompt tokens of one step while other answers are being written, so that those do not stall.
-const PREFILL_TOKENS_BESIDE_OTHERS: usize = 32;
-
 /// How an [`Executor`] computes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Threads that compute; at least 1.
     pub threads: usize,
-    /// KV caches of finished conversations are kept for later turns, up to this many bytes with those in use.
-    pub kept_kv_bytes: usize,
+    /// KV caches of finished conversations are kept for later turns, up to this size with those in use.
+    pub kept_kv: Room,
     /// What the KV caches' elements are.
     pub kv: KvType,
+    /// How many of the model's layers, from the first on, lie on each of the GPUs that this process sees; none for the
+    /// CPU alone.
+    pub gpu_layers: Vec<usize>,
+}
+
+/// Room for KV caches.
+#[derive(Clone, Copy, Debug)]
+pub enum Room {
+    /// So many bytes.
+    Bytes(usize),
+    /// As much as so many tokens take.
+    Tokens(usize),
 }
 
 /// An answer to compute.
@@ -107,6 +110,10 @@ pub enum Outcome {
     Cancelled,
     /// The model's file, which the embeddings are read from, cannot be read any more.
     Unreadable(io::ErrorKind),
+    /// The GPU's memory is full.
+    OutOfGpuMemory,
+    /// The GPU failed: nothing can be computed with it any more.
+    GpuFailed,
 }
 
 /// A loaded model and the thread that computes with it; dropped, it ends what is running.
@@ -114,6 +121,7 @@ pub struct Executor {
     jobs: Option<mpsc::Sender<(Job, Instant)>>,
     thread: Option<std::thread::JoinHandle<()>>,
     threads: usize,
+    most_together: usize,
     weights_bytes: u64,
     counters: Arc<Counters>,
     tokenizer: Arc<Tokenizer>,
@@ -137,7 +145,7 @@ impl Executor {
     /// # Errors
     /// [`LoadError::Unsupported`] where another executor may do, otherwise the file's fault.
     pub fn load(path: &Path, options: Options, progress: &mut dyn FnMut(u64)) -> Result<Self, LoadError> {
-        let Options { threads, kept_kv_bytes, kv } = options;
+        let Options { threads, kept_kv, kv, gpu_layers } = options;
         let file = ModelFile::open(path)?;
         let (tokenizer, template) = (Arc::new(read_tokenizer(&file)?), file.header.text("tokenizer.chat_template"));
         let name = |token: Option<u32>| token.and_then(|token| tokenizer.text_of(token)).unwrap_or_default();
@@ -147,9 +155,14 @@ impl Executor {
                 .map_err(|error| LoadError::Unsupported(format!("its chat template: {error}")))?,
             None => ChatTemplate::chatml(),
         };
-        let forward = Forward::load(file, threads, kv, &tokenizer, progress)?;
+        let forward = Forward::load(file, threads, kv, &gpu_layers, &tokenizer, progress)?;
         let (jobs, queue) = mpsc::channel();
-        let (weights_bytes, counters) = (forward.weights.len_bytes(), Arc::new(Counters::default()));
+        let (weights_bytes, counters) = (forward.weights_bytes(), Arc::new(Counters::default()));
+        let most_together = forward.most_together();
+        let kept_kv_bytes = match kept_kv {
+            Room::Bytes(bytes) => bytes,
+            Room::Tokens(tokens) => tokens.div_ceil(PAGE).saturating_mul(forward.layout.bytes()),
+        };
         let work = Work {
             counters: counters.clone(),
             kept: Kept::new(forward.layout, kept_kv_bytes),
@@ -158,7 +171,16 @@ impl Executor {
             active: Vec::new(),
         };
         let thread = std::thread::Builder::new().name("executor".into()).spawn(move || work.run(&queue))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), threads, weights_bytes, counters, tokenizer, template })
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            threads,
+            most_together,
+            weights_bytes,
+            counters,
+            tokenizer,
+            template,
+        })
     }
 
     /// What a person should know of this model.
@@ -169,6 +191,11 @@ impl Executor {
     /// Threads that compute.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// Answers that it computes side by side; more wait.
+    pub fn most_together(&self) -> usize {
+        self.most_together
     }
 
     /// What it holds and does now, and what it has done so far. Disturbs nothing.
@@ -195,7 +222,7 @@ impl Executor {
         Ok(tokens)
     }
 
-    /// Begins an answer. It waits while [`MOST_TOGETHER`] others are being computed.
+    /// Begins an answer. It waits while [`Executor::most_together`] others are being computed.
     pub fn submit(&self, job: Job) {
         if let Some(jobs) = &self.jobs {
             self.counters.submitted();
@@ -231,7 +258,7 @@ struct Work {
 impl Work {
     fn run(mut self, queue: &mpsc::Receiver<(Job, Instant)>) {
         loop {
-            while self.active.len() < MOST_TOGETHER {
+            while self.active.len() < self.forward.most_together() {
                 let next = if self.active.is_empty() {
                     // The only place that waits; an error means that the executor was dropped.
                     let Ok(next) = queue.recv() else { return };
@@ -266,36 +293,38 @@ impl Work {
     fn step(&mut self) {
         let stepped = Instant::now();
         let writing = self.active.iter().any(|active| active.last.is_some());
-        let mut room = if writing { PREFILL_TOKENS_BESIDE_OTHERS } else { PREFILL_TOKENS };
-        let mut runs = Vec::new();
-        let (mut choosing, mut prompt_tokens) = (Vec::new(), 0);
+        let mut room = self.forward.prefill_tokens(writing);
+        let (mut runs, mut prompts) = (Vec::new(), Vec::new());
+        let (mut choosing, mut choosing_first, mut prompt_tokens) = (Vec::new(), Vec::new(), 0);
         for (index, active) in self.active.iter_mut().enumerate() {
             let done = active.cache.tokens.len();
-            let (tokens, logits) = match &active.last {
-                Some(token) => (std::slice::from_ref(token), 1),
-                None => {
-                    let tokens = &active.job.prompt[done..];
-                    let tokens = &tokens[..tokens.len().min(room)];
-                    room -= tokens.len();
-                    prompt_tokens += tokens.len();
-                    (tokens, usize::from(done + tokens.len() == active.job.prompt.len()))
-                }
-            };
+            if let Some(token) = &active.last {
+                choosing.push(index);
+                let tokens = std::slice::from_ref(token);
+                runs.push(Run { cache: &mut active.cache, tokens, logits: 1, generated: true });
+                continue;
+            }
+            let tokens = &active.job.prompt[done..];
+            let tokens = &tokens[..tokens.len().min(room)];
             if tokens.is_empty() {
                 continue;
             }
+            room -= tokens.len();
+            prompt_tokens += tokens.len();
+            let logits = usize::from(done + tokens.len() == active.job.prompt.len());
             if logits == 1 {
-                choosing.push(index);
+                choosing_first.push(index);
             }
-            runs.push(Run { cache: &mut active.cache, tokens, logits });
+            prompts.push(Run { cache: &mut active.cache, tokens, logits, generated: false });
         }
+        runs.append(&mut prompts);
+        choosing.append(&mut choosing_first);
         let vocabulary = self.forward.weights.shape.vocabulary;
         let logits = match self.forward.step(&mut runs) {
             Ok(logits) => logits,
             Err(error) => {
-                tracing::error!(%error, "the model's file cannot be read");
-                let ended = Some(Outcome::Unreadable(error.kind()));
-                return self.active.iter_mut().for_each(|active| active.ended = ended);
+                drop(runs);
+                return self.fail(&error);
             }
         };
         for (&index, logits) in choosing.iter().zip(logits.chunks_exact_mut(vocabulary)) {
@@ -307,6 +336,25 @@ impl Work {
         }
         self.counters.computed(prompt_tokens, choosing.len(), stepped.elapsed());
         self.shrink();
+    }
+
+    /// Ends what a step that was not taken leaves no way for.
+    fn fail(&mut self, error: &StepError) {
+        tracing::error!(%error, "a step failed");
+        let outcome = match error {
+            StepError::Unreadable(error) => Outcome::Unreadable(error.kind()),
+            StepError::Gpu(GpuError::OutOfMemory { .. }) => {
+                // Conversations that are only kept go first; then the answer that began last gives way to the others.
+                if !self.kept.forget()
+                    && let Some(active) = self.active.last_mut()
+                {
+                    active.ended = Some(Outcome::OutOfGpuMemory);
+                }
+                return;
+            }
+            StepError::Gpu(_) => Outcome::GpuFailed,
+        };
+        self.active.iter_mut().for_each(|active| active.ended = Some(outcome));
     }
 
     /// Keeps the caches within their bounds, and counts them.

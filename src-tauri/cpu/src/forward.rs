@@ -2,6 +2,7 @@
 
 use std::io;
 
+use tektra_cuda::{GpuError, Layers, Then};
 use tektra_kernels::{
     ActivationRow, Activations, AttentionRun, AttentionShape, KvType, PAGE, Pool, Product, attend, dequantize,
     multiply, ops, store_key, store_value,
@@ -9,10 +10,14 @@ use tektra_kernels::{
 
 use crate::{
     LoadError,
+    gpus::{self, NewTokens},
     kv::{Cache, PageLayout},
     tokenizer::Tokenizer,
     weights::{Layer, ModelFile, Shape, Weights},
 };
+
+/// Answers computed side by side on a CPU; more wait.
+pub const MOST_TOGETHER: usize = 8;
 
 /// New tokens of one sequence.
 pub(crate) struct Run<'a> {
@@ -22,12 +27,28 @@ pub(crate) struct Run<'a> {
     pub(crate) tokens: &'a [u32],
     /// How many of the last tokens want logits.
     pub(crate) logits: usize,
+    /// Whether the tokens are one that was generated. Those come first: GPUs compute them in another way than prompts,
+    /// and always in the same.
+    pub(crate) generated: bool,
+}
+
+/// Why a step was not taken. The caches stay as they were.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StepError {
+    /// The model's file, which the embeddings are read from, cannot be read any more.
+    #[error(transparent)]
+    Unreadable(#[from] io::Error),
+    /// A GPU has no memory left, or fails.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
 }
 
 /// A model with the memory that its steps need, which is used again from step to step.
 pub(crate) struct Forward {
     pub(crate) weights: Weights,
     pub(crate) layout: PageLayout,
+    /// GPUs that have the first layers, and then the model's output.
+    gpus: Vec<Layers>,
     pool: Pool,
     /// The residual stream: tokens x dim.
     stream: Vec<f32>,
@@ -44,23 +65,29 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    /// Loads `file` to compute on `threads` threads what `tokenizer` makes of a text, with caches of the type `kv`.
+    /// Loads `file` to compute on `threads` threads what `tokenizer` makes of a text, with caches of the type `kv`, and
+    /// on GPUs, each with as many layers as `gpu_layers` says.
     pub(crate) fn load(
         file: ModelFile,
         threads: usize,
         kv: KvType,
+        gpu_layers: &[usize],
         tokenizer: &Tokenizer,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, LoadError> {
         let mut pool = Pool::new(threads)?;
-        let weights = Weights::read(file, &mut pool, progress)?;
+        let shape = Shape::read(&file)?;
+        let gpus = gpus::load(&file, &shape, kv, gpu_layers, progress)?;
+        let first_layer = gpus.iter().map(Layers::len).sum();
+        let weights = Weights::read(file, shape, first_layer, &mut pool, progress)?;
         if tokenizer.len() > weights.shape.vocabulary {
             return Err(LoadError::Damaged("its tokenizer has more tokens than the model".into()));
         }
-        let layout = PageLayout::new(&weights.shape, kv);
+        let layout = PageLayout::new(&weights.shape, kv, weights.layers.len(), &gpus);
         Ok(Self {
             weights,
             layout,
+            gpus,
             pool,
             stream: Vec::new(),
             normed: Activations::default(),
@@ -80,8 +107,8 @@ impl Forward {
     /// vocabulary. A token's results depend on the tokens before it in its sequence and on nothing else.
     ///
     /// # Errors
-    /// When the model's file, which the embeddings are read from, cannot be read any more; the caches stay as they were.
-    pub(crate) fn step(&mut self, runs: &mut [Run<'_>]) -> io::Result<&mut [f32]> {
+    /// See [`StepError`].
+    pub(crate) fn step(&mut self, runs: &mut [Run<'_>]) -> Result<&mut [f32], StepError> {
         let shape = &self.weights.shape;
         let (dim, head_dim) = (shape.dim, shape.head_dim);
         let tokens: usize = runs.iter().map(|run| run.tokens.len()).sum();
@@ -104,7 +131,7 @@ impl Forward {
         let mut positions = Vec::with_capacity(tokens);
         for run in runs.iter_mut() {
             let first = run.cache.tokens.len();
-            run.cache.reserve(self.layout, run.tokens.len());
+            run.cache.reserve(self.layout, &self.gpus, run.tokens.len())?;
             positions.extend(first..first + run.tokens.len());
         }
         let mut angles = vec![Vec::new(); tokens];
@@ -115,6 +142,27 @@ impl Forward {
                 [cosine as f32, sine as f32]
             }));
         });
+
+        // Only the rows that want logits go on after the layers.
+        let mut wanted = Vec::new();
+        let mut end = 0;
+        for run in runs.iter() {
+            end += run.tokens.len() as u32;
+            wanted.extend(end - run.logits.min(run.tokens.len()) as u32..end);
+        }
+        if !self.gpus.is_empty() {
+            let new = NewTokens::new(runs, &angles);
+            let stream = &mut self.stream[..tokens * dim];
+            let alone = self.gpus.len() == 1 && self.weights.layers.is_empty();
+            if alone {
+                let logits = new.compute(&mut self.gpus[0], 0, stream, Then::Logits(&wanted))?;
+                runs.iter_mut().for_each(Run::computed);
+                return Ok(logits);
+            }
+            for (number, gpu) in self.gpus.iter_mut().enumerate() {
+                new.compute(gpu, number, stream, Then::Rows)?;
+            }
+        }
 
         for (index, layer) in self.weights.layers.iter().enumerate() {
             norm_rows(&mut self.pool, &self.stream, &layer.attention_norm, shape.epsilon, &mut self.normed);
@@ -142,7 +190,7 @@ impl Forward {
 
             self.attended.resize(tokens, query_len);
             let pages: Vec<Vec<&[u8]>> =
-                runs.iter().map(|run| run.cache.pages.iter().map(|page| page.bytes()).collect()).collect();
+                runs.iter().map(|run| run.cache.pages.iter().map(|page| page.host.bytes()).collect()).collect();
             let (keys, values) = (self.layout.keys(index), self.layout.values(index));
             let mut attention: Vec<AttentionRun<'_>> = Vec::with_capacity(runs.len());
             let (mut queries, mut out) = (&self.query[..], self.attended.values_mut());
@@ -184,20 +232,44 @@ impl Forward {
             add_rows(&mut self.pool, &mut self.stream, &self.projected, dim);
         }
 
-        // Only the rows that want logits go on.
-        let mut wanted = Vec::new();
-        let mut end = 0;
-        for run in runs.iter_mut() {
-            run.cache.tokens.extend_from_slice(run.tokens);
-            end += run.tokens.len();
-            wanted.extend_from_slice(&self.stream[(end - run.logits.min(run.tokens.len())) * dim..end * dim]);
-        }
-        let count = wanted.len() / dim;
-        self.logits.resize(count * shape.vocabulary, 0.0);
+        runs.iter_mut().for_each(Run::computed);
+        let rows = wanted.iter().flat_map(|&row| &self.stream[row as usize * dim..][..dim]);
+        let wanted: Vec<f32> = rows.copied().collect();
+        let Some(output) = &self.weights.output else {
+            return Ok(self.gpus[0].logits(&wanted)?);
+        };
+        self.logits.resize(wanted.len() / dim * shape.vocabulary, 0.0);
         norm_rows(&mut self.pool, &wanted, &self.weights.norm, shape.epsilon, &mut self.normed);
-        let output = Product { weights: &self.weights.output, out: &mut self.logits };
-        multiply(&mut self.pool, &self.normed, &mut [output]);
+        multiply(&mut self.pool, &self.normed, &mut [Product { weights: output, out: &mut self.logits }]);
         Ok(&mut self.logits)
+    }
+
+    /// Bytes of the weights, wherever they lie.
+    pub(crate) fn weights_bytes(&self) -> u64 {
+        self.weights.len_bytes() + self.gpus.iter().map(Layers::weights_bytes).sum::<u64>()
+    }
+
+    /// Prompt tokens of one step: many, so that weights are read once for all of them; few enough that a cancel is heard
+    /// soon. And as many while other answers are being written, so that those do not stall.
+    pub(crate) fn prefill_tokens(&self, beside_others: bool) -> usize {
+        match (self.gpus.is_empty(), beside_others) {
+            (true, false) => 128,
+            (true, true) => 32,
+            (false, false) => 512,
+            (false, true) => 256,
+        }
+    }
+
+    /// Answers computed side by side at most: beyond that each would be too slow to read.
+    pub(crate) fn most_together(&self) -> usize {
+        if self.gpus.is_empty() { MOST_TOGETHER } else { tektra_cuda::MOST_GENERATED }
+    }
+}
+
+impl Run<'_> {
+    /// Its tokens are in the cache now.
+    fn computed(&mut self) {
+        self.cache.tokens.extend_from_slice(self.tokens);
     }
 }
 
@@ -233,8 +305,10 @@ fn store(runs: &mut [Run<'_>], key: &[f32], value: &[f32], shape: &Shape, layout
     for run in runs {
         let first = run.cache.tokens.len();
         for (position, (key, value)) in (first..first + run.tokens.len()).zip(rows.by_ref()) {
-            // `reserve` has made it this sequence's alone: nothing is copied here.
-            let page = std::sync::Arc::make_mut(&mut run.cache.pages[position / PAGE]).bytes_mut();
+            let Some(page) = std::sync::Arc::get_mut(&mut run.cache.pages[position / PAGE]) else {
+                unreachable!("`reserve` has made it this sequence's alone")
+            };
+            let page = page.host.bytes_mut();
             let heads = key.chunks_exact(shape.head_dim).zip(value.chunks_exact(shape.head_dim));
             for (head, (key, value)) in heads.enumerate() {
                 let at = layout.head(head);

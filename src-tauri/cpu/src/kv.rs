@@ -2,15 +2,19 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use tektra_cuda::{GpuError, Layers};
 use tektra_kernels::{KvPage, KvType, PAGE};
 
 use crate::weights::Shape;
 
-/// How a page is laid out: for each layer the keys of all heads, then their values. In bytes.
+/// How a page is laid out: for each layer on the CPU the keys of all heads, then their values. In bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct PageLayout {
     pub(crate) kv: KvType,
+    /// On the CPU.
     layers: usize,
+    /// What a page takes on GPUs.
+    gpu_bytes: usize,
     /// The key (or value) of one head.
     head: usize,
     /// Keys (or values) of one layer.
@@ -18,9 +22,11 @@ pub(crate) struct PageLayout {
 }
 
 impl PageLayout {
-    pub(crate) fn new(shape: &Shape, kv: KvType) -> Self {
+    /// Of `layers` layers on the CPU and what `gpus` hold.
+    pub(crate) fn new(shape: &Shape, kv: KvType, layers: usize, gpus: &[Layers]) -> Self {
         let head = kv.bytes_per_head(shape.head_dim) * PAGE;
-        Self { kv, layers: shape.layers, head, half: shape.kv_heads * head }
+        let gpu_bytes = gpus.iter().map(Layers::page_bytes).sum();
+        Self { kv, layers, gpu_bytes, head, half: shape.kv_heads * head }
     }
 
     /// Where a layer's keys begin.
@@ -38,12 +44,33 @@ impl PageLayout {
         head * self.head
     }
 
+    /// Of a page, wherever it lies.
     pub(crate) fn bytes(self) -> usize {
+        self.host_bytes() + self.gpu_bytes
+    }
+
+    fn host_bytes(self) -> usize {
         self.layers * 2 * self.half
     }
 
-    fn page(self) -> Arc<KvPage> {
-        Arc::new(KvPage::new(self.bytes()))
+    fn page(self, gpus: &[Layers]) -> Result<Page, GpuError> {
+        let on_gpus = gpus.iter().map(Layers::page).collect::<Result<_, _>>()?;
+        Ok(Page { host: KvPage::new(self.host_bytes()), gpus: on_gpus })
+    }
+}
+
+/// Keys and values of [`PAGE`] positions, each layer's where the layer is.
+pub(crate) struct Page {
+    pub(crate) host: KvPage,
+    /// For each GPU.
+    pub(crate) gpus: Vec<tektra_cuda::Page>,
+}
+
+impl Page {
+    /// A page of its own with the same content.
+    pub(crate) fn try_copy(&self) -> Result<Self, GpuError> {
+        let gpus = self.gpus.iter().map(tektra_cuda::Page::try_copy).collect::<Result<_, _>>()?;
+        Ok(Self { host: self.host.clone(), gpus })
     }
 }
 
@@ -52,18 +79,26 @@ impl PageLayout {
 pub(crate) struct Cache {
     /// Tokens whose keys and values are there.
     pub(crate) tokens: Vec<u32>,
-    pub(crate) pages: Vec<Arc<KvPage>>,
+    pub(crate) pages: Vec<Arc<Page>>,
 }
 
 impl Cache {
     /// Makes room for `count` more tokens in pages that are this sequence's alone.
-    pub(crate) fn reserve(&mut self, layout: PageLayout, count: usize) {
+    ///
+    /// # Errors
+    /// When a GPU's memory is full; the tokens that are there stay.
+    pub(crate) fn reserve(&mut self, layout: PageLayout, gpus: &[Layers], count: usize) -> Result<(), GpuError> {
         let first = self.tokens.len() / PAGE;
-        self.pages.resize_with((self.tokens.len() + count).div_ceil(PAGE), || layout.page());
-        for page in &mut self.pages[first..] {
+        for page in self.pages.iter_mut().skip(first) {
             // Shared only when a kept conversation ends inside of it.
-            Arc::make_mut(page);
+            if Arc::get_mut(page).is_none() {
+                *page = Arc::new(page.try_copy()?);
+            }
         }
+        while self.pages.len() < (self.tokens.len() + count).div_ceil(PAGE) {
+            self.pages.push(Arc::new(layout.page(gpus)?));
+        }
+        Ok(())
     }
 
     /// Whether this cache holds nothing that `other` does not hold.
@@ -117,24 +152,30 @@ impl Kept {
         }
     }
 
+    /// Forgets all, and says whether there was something.
+    pub(crate) fn forget(&mut self) -> bool {
+        !std::mem::take(&mut self.caches).is_empty()
+    }
+
     /// Bytes of all pages, each counted once.
     pub(crate) fn bytes<'a>(&self, active: impl Iterator<Item = &'a Cache>) -> usize {
         let pages = |cache: &Cache| cache.pages.iter().map(Arc::as_ptr).collect::<Vec<_>>();
-        let all: HashSet<*const KvPage> = self.caches.iter().flat_map(pages).chain(active.flat_map(pages)).collect();
+        let all: HashSet<*const Page> = self.caches.iter().flat_map(pages).chain(active.flat_map(pages)).collect();
         all.len() * self.layout.bytes()
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
-    const LAYOUT: PageLayout = PageLayout { kv: KvType::F16, layers: 1, head: 64, half: 64 };
+    const LAYOUT: PageLayout = PageLayout { kv: KvType::F16, layers: 1, gpu_bytes: 0, head: 64, half: 64 };
 
     fn cache(tokens: impl IntoIterator<Item = u32>) -> Cache {
         let mut cache = Cache::default();
         let tokens: Vec<u32> = tokens.into_iter().collect();
-        cache.reserve(LAYOUT, tokens.len());
+        cache.reserve(LAYOUT, &[], tokens.len()).unwrap();
         cache.tokens = tokens;
         cache
     }
@@ -158,7 +199,7 @@ mod tests {
         let mut kept = Kept::new(LAYOUT, usize::MAX);
         kept.keep(cache(0..40));
         let mut found = kept.beginning_of(&(0..50).collect::<Vec<_>>());
-        found.reserve(LAYOUT, 10);
+        found.reserve(LAYOUT, &[], 10).unwrap();
         assert!(Arc::ptr_eq(&found.pages[0], &kept.caches[0].pages[0]), "a full page is shared");
         assert!(!Arc::ptr_eq(&found.pages[1], &kept.caches[0].pages[1]), "a page to write in is not");
         assert_eq!(kept.bytes([&found].into_iter()), 3 * LAYOUT.bytes());

@@ -41,7 +41,12 @@ fn answer(executor: &Executor, said: &[(&str, String)]) -> (String, Ended, usize
 fn a_kept_prefix_changes_no_answer_in_any_type() {
     for kv in KvType::ALL {
         let load = |kept_kv_bytes| {
-            Executor::load(&starter(), Options { threads: 2, kept_kv_bytes, kv }, &mut |_| {}).expect("a model")
+            Executor::load(
+                &starter(),
+                Options { threads: 2, kept_kv: crate::Room::Bytes(kept_kv_bytes), kv, gpu_layers: Vec::new() },
+                &mut |_| {},
+            )
+            .expect("a model")
         };
         let (keeping, forgetting) = (load(512 << 20), load(0));
         let mut said = vec![("system", "You are a helpful assistant.".to_owned())];
@@ -63,7 +68,7 @@ fn a_kept_prefix_changes_no_answer_in_any_type() {
 fn no_type_costs_quality() {
     let text = include_str!("../../core/text/the-old-lighthouse.txt");
     let perplexity = |kv| {
-        let mut subject = Subject::load(&starter(), 2, kv).expect("a model");
+        let mut subject = Subject::load(&starter(), 2, kv, &[]).expect("a model");
         let tokens = subject.tokens(text).expect("tokens");
         subject.perplexity(&tokens[..400], 400).expect("a perplexity")
     };

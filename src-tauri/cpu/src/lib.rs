@@ -8,6 +8,7 @@ mod answer;
 mod counters;
 mod executor;
 mod forward;
+mod gpus;
 mod kv;
 #[cfg(test)]
 mod kv_tests;
@@ -18,12 +19,14 @@ mod tokenizer;
 mod weights;
 
 pub use counters::Counts;
-pub use executor::{Ended, Executor, Job, MOST_TOGETHER, Options, Outcome, Piece, PromptError};
+pub use executor::{Ended, Executor, Job, Options, Outcome, Piece, PromptError, Room};
+pub use forward::MOST_TOGETHER;
 pub use measure::{
     AtDepth, Divergence, MeasureError, PackageEnergy, Quality, Repetition, Speed, Subject, Workload,
     read_gigabytes_per_second,
 };
 pub use sampler::Sampling;
+pub use tektra_cuda::GpuError;
 pub use tektra_kernels::{KvType, UnknownKvType};
 pub use template::TemplateError;
 pub use tokenizer::{FolderError, TokenizerError, Warning, write_tokenizer_folder};

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fs::File, io, path::Path};
 
 use memmap2::Mmap;
+use tektra_cuda::GpuError;
 use tektra_gguf::{Header, HeaderError, Tensor};
 use tektra_kernels::{Format, Matrix, Packed, Pool, dequantize, ops::RopePairs};
 
@@ -12,6 +13,9 @@ pub enum LoadError {
     /// The file cannot be opened or mapped.
     #[error("the file cannot be read ({0})")]
     Unreadable(#[from] std::io::Error),
+    /// A GPU cannot be used so.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
     /// The header is broken.
     #[error("the file {0}")]
     Header(#[from] HeaderError),
@@ -98,14 +102,46 @@ impl ModelFile {
         Ok(Some(values))
     }
 
-    fn norm(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
+    pub(crate) fn norm(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
         self.vector(name, len)?.ok_or_else(|| LoadError::Damaged(format!("`{name}` is missing")))
     }
 
-    /// The weights of a product.
-    fn packed(&self, name: &str, rows: usize, columns: usize, pool: &mut Pool) -> Result<Packed, LoadError> {
-        let weight = self.weight(name, rows, columns)?;
-        Ok(Packed::new(pool, &self.matrix(&weight))?)
+    /// Where layer `index` is.
+    pub(crate) fn layer(&self, shape: &Shape, index: usize) -> Result<LayerTensors, LoadError> {
+        let Shape { dim, heads, kv_heads, head_dim, feed_forward, .. } = *shape;
+        let (query_len, kv_len) = (heads * head_dim, kv_heads * head_dim);
+        let name = |part: &str| format!("blk.{index}.{part}");
+        let weight = |part: &str, rows, columns| self.weight(&name(part), rows, columns);
+        Ok(LayerTensors {
+            attention_norm: self.norm(&name("attn_norm.weight"), dim)?,
+            products: [
+                weight("attn_q.weight", query_len, dim)?,
+                weight("attn_k.weight", kv_len, dim)?,
+                weight("attn_v.weight", kv_len, dim)?,
+            ],
+            biases: [
+                self.vector(&name("attn_q.bias"), query_len)?,
+                self.vector(&name("attn_k.bias"), kv_len)?,
+                self.vector(&name("attn_v.bias"), kv_len)?,
+            ],
+            query_norm: self.vector(&name("attn_q_norm.weight"), head_dim)?,
+            key_norm: self.vector(&name("attn_k_norm.weight"), head_dim)?,
+            output: weight("attn_output.weight", dim, query_len)?,
+            feed_forward_norm: self.norm(&name("ffn_norm.weight"), dim)?,
+            gate_up: [weight("ffn_gate.weight", feed_forward, dim)?, weight("ffn_up.weight", feed_forward, dim)?],
+            down: weight("ffn_down.weight", dim, feed_forward)?,
+        })
+    }
+
+    /// How much of the files is read when `layers` layers are.
+    pub(crate) fn bytes_until_layer(&self, shape: &Shape, layers: usize) -> u64 {
+        self.size_bytes() * layers as u64 / shape.layers.max(1) as u64
+    }
+
+    /// What turns vectors into tokens: where the file has nothing of its own for it, the embeddings.
+    pub(crate) fn output(&self, shape: &Shape) -> Result<Weight, LoadError> {
+        let own = self.find("output.weight", shape.vocabulary, shape.dim)?;
+        own.map_or_else(|| self.weight("token_embd.weight", shape.vocabulary, shape.dim), Ok)
     }
 
     fn size_bytes(&self) -> u64 {
@@ -113,7 +149,7 @@ impl ModelFile {
     }
 
     /// Gives back the memory that reading took; what is needed again is mapped again.
-    fn release(&self) {
+    pub(crate) fn release(&self) {
         #[cfg(unix)]
         for part in &self.parts {
             // SAFETY: the map is read-only and of a file, so its pages come back as they were.
@@ -201,6 +237,42 @@ pub(crate) struct Layer {
     pub(crate) down: Packed,
 }
 
+/// Where a layer's weights are in the file, and what of it is read at once.
+pub(crate) struct LayerTensors {
+    pub(crate) attention_norm: Vec<f32>,
+    /// Of query, key and value.
+    pub(crate) products: [Weight; 3],
+    pub(crate) biases: [Option<Vec<f32>>; 3],
+    pub(crate) query_norm: Option<Vec<f32>>,
+    pub(crate) key_norm: Option<Vec<f32>>,
+    pub(crate) output: Weight,
+    pub(crate) feed_forward_norm: Vec<f32>,
+    pub(crate) gate_up: [Weight; 2],
+    pub(crate) down: Weight,
+}
+
+impl Layer {
+    fn pack(tensors: LayerTensors, file: &ModelFile, pool: &mut Pool) -> io::Result<Self> {
+        let mut pack = |weight: &Weight| Packed::new(pool, &file.matrix(weight));
+        let [query, key, value] = &tensors.products;
+        let [gate, up] = &tensors.gate_up;
+        Ok(Self {
+            query: pack(query)?,
+            key: pack(key)?,
+            value: pack(value)?,
+            output: pack(&tensors.output)?,
+            gate: pack(gate)?,
+            up: pack(up)?,
+            down: pack(&tensors.down)?,
+            attention_norm: tensors.attention_norm,
+            biases: tensors.biases,
+            query_norm: tensors.query_norm,
+            key_norm: tensors.key_norm,
+            feed_forward_norm: tensors.feed_forward_norm,
+        })
+    }
+}
+
 /// A decoder of the Llama family: RMS norms, rotary positions, grouped attention, gated feed-forward.
 pub(crate) struct Weights {
     pub(crate) file: ModelFile,
@@ -208,46 +280,35 @@ pub(crate) struct Weights {
     pub(crate) embedding: Weight,
     pub(crate) layers: Vec<Layer>,
     pub(crate) norm: Vec<f32>,
-    pub(crate) output: Packed,
+    /// None where a GPU holds it.
+    pub(crate) output: Option<Packed>,
 }
 
 impl Weights {
-    /// Reads and packs the weights on the threads of `pool`; `progress` hears the bytes of the files that are done.
-    pub(crate) fn read(file: ModelFile, pool: &mut Pool, progress: &mut dyn FnMut(u64)) -> Result<Self, LoadError> {
-        let shape = Shape::read(&file)?;
-        let Shape { dim, heads, kv_heads, head_dim, feed_forward, vocabulary, .. } = shape;
-        let embedding = file.weight("token_embd.weight", vocabulary, dim)?;
-        let output = file.find("output.weight", vocabulary, dim)?.unwrap_or_else(|| embedding.clone());
-        let output = Packed::new(pool, &file.matrix(&output))?;
-        let layers = (0..shape.layers)
+    /// Reads and packs the weights of the layers from `first_layer` on, on the threads of `pool`, and the output unless a
+    /// GPU holds that; `progress` hears the bytes of the files that are done.
+    pub(crate) fn read(
+        file: ModelFile,
+        shape: Shape,
+        first_layer: usize,
+        pool: &mut Pool,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self, LoadError> {
+        let embedding = file.weight("token_embd.weight", shape.vocabulary, shape.dim)?;
+        let output = match first_layer {
+            0 => Some(Packed::new(pool, &file.matrix(&file.output(&shape)?))?),
+            _ => None,
+        };
+        let layers = (first_layer..shape.layers)
             .map(|index| {
-                let name = |part: &str| format!("blk.{index}.{part}");
-                let mut weight = |part: &str, rows, columns| file.packed(&name(part), rows, columns, pool);
-                let layer = Layer {
-                    attention_norm: file.norm(&name("attn_norm.weight"), dim)?,
-                    query: weight("attn_q.weight", heads * head_dim, dim)?,
-                    key: weight("attn_k.weight", kv_heads * head_dim, dim)?,
-                    value: weight("attn_v.weight", kv_heads * head_dim, dim)?,
-                    biases: [
-                        file.vector(&name("attn_q.bias"), heads * head_dim)?,
-                        file.vector(&name("attn_k.bias"), kv_heads * head_dim)?,
-                        file.vector(&name("attn_v.bias"), kv_heads * head_dim)?,
-                    ],
-                    query_norm: file.vector(&name("attn_q_norm.weight"), head_dim)?,
-                    key_norm: file.vector(&name("attn_k_norm.weight"), head_dim)?,
-                    output: weight("attn_output.weight", dim, heads * head_dim)?,
-                    feed_forward_norm: file.norm(&name("ffn_norm.weight"), dim)?,
-                    gate: weight("ffn_gate.weight", feed_forward, dim)?,
-                    up: weight("ffn_up.weight", feed_forward, dim)?,
-                    down: weight("ffn_down.weight", dim, feed_forward)?,
-                };
+                let layer = Layer::pack(file.layer(&shape, index)?, &file, pool)?;
                 // So that the file never lies in memory as a whole beside its copy.
                 file.release();
-                progress(file.size_bytes() * (index as u64 + 1) / shape.layers.max(1) as u64);
+                progress(file.bytes_until_layer(&shape, index + 1));
                 Ok(layer)
             })
             .collect::<Result<_, LoadError>>()?;
-        let norm = file.norm("output_norm.weight", dim)?;
+        let norm = file.norm("output_norm.weight", shape.dim)?;
         file.release();
         Ok(Self { file, shape, embedding, layers, norm, output })
     }
@@ -258,7 +319,8 @@ impl Weights {
             let parts = [&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up, &layer.down];
             parts.iter().map(|part| part.len_bytes() as u64).sum::<u64>()
         };
-        self.layers.iter().map(of).sum::<u64>() + self.output.len_bytes() as u64
+        let output = self.output.as_ref().map_or(0, Packed::len_bytes) as u64;
+        self.layers.iter().map(of).sum::<u64>() + output
     }
 }
 
@@ -266,7 +328,7 @@ impl Weights {
 const MOST: usize = 1 << 24;
 
 impl Shape {
-    fn read(file: &ModelFile) -> Result<Self, LoadError> {
+    pub(crate) fn read(file: &ModelFile) -> Result<Self, LoadError> {
         let header = &file.header;
         let architecture = header.text("general.architecture").unwrap_or_default();
         let pairs = match architecture {

@@ -3,8 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use mistralrs::Device;
-use tektra_cpu::{Executor, KvType, LoadError, MOST_TOGETHER, Options};
-use tektra_protocol::{LayersOn, LoadRequest, Loaded, Reply};
+use tektra_cpu::{Executor, GpuError, KvType, LoadError, Options, Room};
+use tektra_protocol::{Dtype, LayersOn, LoadRequest, Loaded, Reply};
 use tokio::sync::mpsc;
 
 use crate::session::Runner;
@@ -15,11 +15,15 @@ const KV_BYTES: usize = 512 << 20;
 /// Prints what this build can compute on besides the CPU, as one line of JSON; returns the exit status.
 #[allow(clippy::print_stdout, reason = "this command's output is its result")]
 pub(crate) fn devices() -> i32 {
-    println!("{}", serde_json::json!({ "cuda": cfg!(feature = "cuda"), "metal": cfg!(feature = "metal") }));
+    println!(
+        "{}",
+        serde_json::json!({ "cuda": cfg!(feature = "cuda"), "nvidia": cfg!(feature = "nvidia"), "metal": cfg!(feature = "metal") })
+    );
     0
 }
 
-/// Loads a GGUF file, telling `out` how far it is: on a CPU with Tektra's own executor where that knows the model, otherwise with mistral.rs.
+/// Loads a GGUF file, telling `out` how far it is: with Tektra's own executor where that knows the model, otherwise with
+/// mistral.rs.
 ///
 /// # Errors
 /// The reason in the loader's own words, a panic's included: mistral.rs panics on files that it does not expect.
@@ -30,10 +34,20 @@ pub(crate) async fn load(
     let begun = Instant::now();
     // For comparisons.
     let wanted = std::env::var("TEKTRA_EXECUTOR").unwrap_or_default();
-    let (gpu, device) = device(&request.layers)?;
-    if gpu.is_cpu() && wanted != "mistral.rs" {
+    let device = words(&request.layers);
+    let on_gpus = request.layers.iter().filter(|on| on.gpu.is_some());
+    // The core shows this process only the GPUs that are to be used, in their order: the first is number 0.
+    let gpu_layers: Vec<usize> = on_gpus.map(|on| on.layers as usize).collect();
+    // What is computed in is only chosen for mistral.rs.
+    let own_kernels = cfg!(feature = "nvidia") && request.dtype == Dtype::Auto;
+    if wanted != "mistral.rs" && (gpu_layers.is_empty() || own_kernels) {
         let path = PathBuf::from(&request.path);
-        let options = Options { threads: threads(), kept_kv_bytes: KV_BYTES, kv: kv_type(request.kv) };
+        let kept_kv = match gpu_layers.len() {
+            0 => Room::Bytes(KV_BYTES),
+            // What the plan of the GPU's memory has for them.
+            _ => Room::Tokens(request.context_length as usize),
+        };
+        let options = Options { threads: threads(), kept_kv, kv: kv_type(request.kv), gpu_layers: gpu_layers.clone() };
         let out = out.clone();
         let mut progress = move |done_bytes| drop(out.send(Reply::Loading { done_bytes }));
         let load = tokio::task::spawn_blocking(move || Executor::load(&path, options, &mut progress));
@@ -41,35 +55,39 @@ pub(crate) async fn load(
             Ok(executor) => {
                 let load_ms = begun.elapsed().as_millis() as u32;
                 let warnings = executor.warnings().iter().map(ToString::to_string).collect();
-                let loaded = Loaded { load_ms, device, parallel: MOST_TOGETHER as u32, warnings };
-                return Ok((Runner::Cpu(Arc::new(executor)), loaded));
+                let loaded = Loaded { load_ms, device, parallel: executor.most_together() as u32, warnings };
+                return Ok((Runner::Tektra(Arc::new(executor)), loaded));
             }
-            Err(LoadError::Unsupported(reason)) => tracing::info!(reason, "left to mistral.rs"),
+            Err(LoadError::Unsupported(reason) | LoadError::Gpu(GpuError::Unsupported(reason))) => {
+                tracing::info!(reason, "left to mistral.rs");
+            }
             Err(error) => return Err(error.to_string()),
         }
     }
+    let gpu = if gpu_layers.is_empty() { Device::Cpu } else { first_gpu()? };
     let (model, warnings) = crate::mistral_rs::load(request, gpu, out).await?;
     let load_ms = begun.elapsed().as_millis() as u32;
     // mistral.rs batches only sequences of equal length on a CPU and loses streams at several.
     Ok((Runner::MistralRs(Box::new(model)), Loaded { load_ms, device, parallel: 1, warnings }))
 }
 
-/// The first device that layers lie on, and all of them in words.
-fn device(layers: &[LayersOn]) -> Result<(Device, String), String> {
+/// Where the layers lie, in words.
+fn words(layers: &[LayersOn]) -> String {
     let cpu = || match threads() {
         1 => "CPU, 1 thread".to_owned(),
         threads => format!("CPU, {threads} threads"),
     };
     let on_gpus: Vec<_> = layers.iter().filter_map(|on| Some((on.gpu?, on.layers))).collect();
     if on_gpus.is_empty() {
-        return Ok((Device::Cpu, cpu()));
+        return cpu();
     }
     let names = on_gpus.iter().map(|(gpu, layers)| format!("GPU {gpu}: {layers} layers"));
-    let words: Vec<_> = names.chain(layers.iter().any(|on| on.gpu.is_none()).then(cpu)).collect();
-    // The core shows this process only the GPUs that are to be used, in their order: the first is number 0.
+    names.chain(layers.iter().any(|on| on.gpu.is_none()).then(cpu)).collect::<Vec<_>>().join(", ")
+}
+
+fn first_gpu() -> Result<Device, String> {
     let device = if cfg!(feature = "metal") { Device::new_metal(0) } else { Device::new_cuda(0) };
-    let device = device.map_err(|error| format!("the GPU cannot be used ({error})"))?;
-    Ok((device, words.join(", ")))
+    device.map_err(|error| format!("the GPU cannot be used ({error})"))
 }
 
 const fn kv_type(kv: tektra_protocol::KvType) -> KvType {

@@ -23,7 +23,7 @@ pub(crate) struct Session {
 /// Who computes.
 pub(crate) enum Runner {
     /// Tektra's own executor.
-    Cpu(Arc<Executor>),
+    Tektra(Arc<Executor>),
     /// mistral.rs.
     MistralRs(Box<MistralRs>),
 }
@@ -32,7 +32,7 @@ impl Session {
     /// What it holds and does now, and what it has done so far.
     pub(crate) fn stats(&self) -> EngineStats {
         let executor = match &self.runner {
-            Runner::Cpu(executor) => executor,
+            Runner::Tektra(executor) => executor,
             Runner::MistralRs(model) => return model.stats(),
         };
         let counts = executor.counts();
@@ -58,7 +58,7 @@ pub(crate) async fn answer(
 ) -> Reply {
     let (id, context) = (request.id, session.context_length);
     let result = match &session.runner {
-        Runner::Cpu(executor) => stream(executor, context, request, cancelled, out).await,
+        Runner::Tektra(executor) => stream(executor, context, request, cancelled, out).await,
         Runner::MistralRs(model) => mistral_rs::stream(model, context, request, cancelled, out).await,
     };
     match result {
@@ -121,6 +121,8 @@ async fn stream(
         Outcome::Stop => FinishReason::Stop,
         Outcome::Length => FinishReason::Length,
         Outcome::Cancelled => FinishReason::Cancelled,
+        Outcome::OutOfGpuMemory => return Err(Failure::OutOfGpuMemory),
+        Outcome::GpuFailed => return Err(Failure::GpuFailed),
         Outcome::Unreadable(kind) => return Err(Failure::Unreadable { reason: kind.to_string() }),
     };
     let usage = Usage {

@@ -125,12 +125,20 @@ impl<'a> Matrix<'a> {
         self.columns / self.format.block_len() * self.format.block_bytes()
     }
 
+    /// The bytes of `count` rows from `first` on.
+    ///
+    /// # Panics
+    /// When there are no such rows.
+    pub fn rows_bytes(&self, first: usize, count: usize) -> &'a [u8] {
+        let bytes = self.row_bytes();
+        &self.bytes[first * bytes..][..count * bytes]
+    }
+
     /// The bytes of row `row`.
     ///
     /// # Panics
     /// When there is no such row.
     pub fn row(&self, row: usize) -> &'a [u8] {
-        let bytes = self.row_bytes();
-        &self.bytes[row * bytes..][..bytes]
+        self.rows_bytes(row, 1)
     }
 }

@@ -110,7 +110,7 @@ pub struct Shape {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "kebab-case")]
 pub enum Runs {
-    /// Tektra's own executor on the CPU; mistral.rs on a GPU.
+    /// Tektra's own executor on the CPU, and on GPUs where the engine has its kernels; mistral.rs on others.
     TektraCpu,
     /// mistral.rs, on the CPU too.
     MistralRs,
@@ -135,6 +135,8 @@ pub struct Problem {
 pub enum Executor {
     /// Tektra's own, on the CPU.
     TektraCpu,
+    /// Tektra's own, with layers on GPUs.
+    TektraGpu,
     /// mistral.rs on the CPU.
     MistralRsCpu,
     /// mistral.rs on a GPU.

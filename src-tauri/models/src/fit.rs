@@ -4,6 +4,7 @@
 //! agree with measured processes within 5 %; for mistral.rs they are estimates, on a CPU from measured processes too.
 
 mod mistral_rs;
+pub(crate) mod tektra_gpu;
 
 use serde::{Deserialize, Serialize};
 
@@ -136,7 +137,7 @@ pub fn fit(facts: &Facts, plan: &Plan) -> Need {
     let Parts { weights, kv, compute, while_loading } = match executor {
         Executor::TektraCpu => cpu_executor(facts, plan),
         Executor::MistralRsCpu => mistral_rs_cpu(facts, plan),
-        Executor::MistralRsGpu => mistral_rs_gpu(facts, plan),
+        Executor::TektraGpu | Executor::MistralRsGpu => mistral_rs_gpu(facts, plan),
     };
     let counted = executor == Executor::TektraCpu && facts.runs == Runs::TektraCpu;
     let held = weights.saturating_add(kv).saturating_add(compute);

@@ -30,7 +30,7 @@ pub use correction::{Correction, Corrections};
 pub use facts::{Executor, Facts, Format, Group, Part, Problem, Runs, Shape, TypeBytes};
 pub use fit::{Basis, Device, KEPT_KV_BYTES, Need, Plan, fit, fits, max_context};
 pub use inspect::{InspectError, inspect};
-pub use placement::{Devices, Gpu, PlaceOf, Placed, Placement, Where, Wish, place};
+pub use placement::{Devices, Gpu, GpuExecutors, PlaceOf, Placed, Placement, Where, Wish, place};
 pub use precision::{Dtype, KvType, UnknownPrecision};
 pub use profiles::{Candidate, Goal, Profile, profiles};
 pub use quality::{QUALITY_SOURCE, QualityLoss, quality};

@@ -116,11 +116,13 @@ fn placed(candidate: &Candidate, context_tokens: u32, devices: &Devices) -> Opti
 
 /// How fast the model can be expected to be: a token passes the layers on one device after those on the other.
 fn expected(facts: &Facts, placement: &Placement, machine: &Machine) -> Speed {
-    if placement.executor != Executor::MistralRsGpu {
-        return Speed::expected(facts, placement.executor, ram_speed(machine).0);
-    }
-    let on_gpu = Speed::expected(facts, Executor::MistralRsGpu, vram_speed(machine).0);
-    let on_cpu = Speed::expected(facts, Executor::MistralRsCpu, ram_speed(machine).0);
+    let (on_gpu, on_cpu) = match placement.executor {
+        Executor::TektraGpu => (Executor::TektraGpu, Executor::TektraCpu),
+        Executor::MistralRsGpu => (Executor::MistralRsGpu, Executor::MistralRsCpu),
+        executor => return Speed::expected(facts, executor, ram_speed(machine).0),
+    };
+    let on_gpu = Speed::expected(facts, on_gpu, vram_speed(machine).0);
+    let on_cpu = Speed::expected(facts, on_cpu, ram_speed(machine).0);
     let (on_gpus, all) = placement.layers();
     let share = f64::from(on_gpus) / f64::from(all.max(1));
     let both = |gpu: f64, cpu: f64| 1.0 / (share / gpu + (1.0 - share) / cpu);

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use tektra_models::{
-    Devices, Dtype, Executor, Facts, Gpu, KvType, PlaceOf, Placement, Plan, Problem, Runs, Where, Wish, catalogue, fit,
-    max_context, place,
+    Devices, Dtype, Executor, Facts, Gpu, GpuExecutors, KvType, PlaceOf, Placement, Plan, Problem, Runs, Where, Wish,
+    catalogue, fit, max_context, place,
 };
 
 const GIB: u64 = 1 << 30;
@@ -25,7 +25,7 @@ fn gpu(index: u32, free_gib: u64) -> Gpu {
 }
 
 fn devices(gpus: &[Gpu]) -> Devices {
-    Devices { ram_free_bytes: 64 * GIB, gpus: gpus.to_vec(), no_gpu_because: None }
+    Devices { ram_free_bytes: 64 * GIB, gpus: gpus.to_vec(), ..Devices::default() }
 }
 
 fn on(gpus: &[u32]) -> Wish {
@@ -90,6 +90,38 @@ fn a_model_that_fits_on_one_gpu_lies_there_whole() {
         place(&facts, &wish, &devices(&[gpu(0, 9)])).fits
     };
     assert!(at(most) && !at(most + 32), "{most}");
+}
+
+#[test]
+fn with_its_own_kernels_tektra_divides_every_model_that_it_computes() {
+    let own = |mistral_rs| Devices {
+        gpu_executors: GpuExecutors { tektra: true, mistral_rs },
+        ..devices(&[gpu(0, 8), gpu(1, 6)])
+    };
+    let facts = model("qwen3-4b-2507");
+    let half = Wish { gpu_layers: Some(18), kv: KvType::Q8, ..on(&[0]) };
+    let placement = place(&facts, &half, &own(false));
+    assert!(placement.is_possible(), "{placement:?}");
+    assert_eq!((placement.executor, placement.kv), (Executor::TektraGpu, KvType::Q8));
+    assert_eq!(placement.words(), "GPU 0 + CPU (18 of 36 layers)");
+    assert_eq!(placement.devices[0].layers, 0..18);
+    assert!(placement.devices[0].holds_output && !placement.devices[0].holds_embeddings, "{placement:?}");
+    // Twice the context needs more of a GPU than twice the keys and values: scores of attention too.
+    let need = |context| {
+        let wish = Wish { context_tokens: Some(context), ..on(&[0]) };
+        place(&facts, &wish, &own(false)).devices[0].compute_bytes
+    };
+    assert!(need(65_536) > need(8192), "{} {}", need(65_536), need(8192));
+    // What is computed in can be chosen for mistral.rs only, and other models are its.
+    let bf16 = Wish { dtype: Dtype::Bf16, ..on(&[0]) };
+    assert_eq!(place(&facts, &bf16, &own(true)).executor, Executor::MistralRsGpu);
+    assert!(reasons(&place(&facts, &bf16, &own(false))).contains("not in bf16"));
+    let phi = model("phi-3-mini-4k");
+    assert_eq!(place(&phi, &on(&[0]), &own(true)).executor, Executor::MistralRsGpu);
+    let refused = reasons(&place(&phi, &on(&[0]), &own(false)));
+    assert!(refused.contains("make engine-cuda MODELS=all"), "{refused}");
+    let automatic = place(&phi, &Wish::default(), &own(false));
+    assert!(automatic.is_possible() && automatic.words() == "CPU", "{automatic:?}");
 }
 
 #[test]

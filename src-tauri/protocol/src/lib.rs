@@ -342,6 +342,10 @@ pub enum Failure {
         /// The operating system's reason.
         reason: String,
     },
+    /// The GPU's memory is full.
+    OutOfGpuMemory,
+    /// The GPU failed: the engine is of no use until it is started anew.
+    GpuFailed,
     /// The engine refused or broke.
     Engine {
         /// The reason in the engine's words.

@@ -68,7 +68,7 @@ fn the_starter_model_comes_back_bit_for_bit() {
     let tokenizer = tokenizers::Tokenizer::from_file(model.join("tokenizer.json")).unwrap();
     let theirs = tokenizer.encode(TEXT.replace("<|im_end|>", ""), false).unwrap();
     let ours =
-        Subject::load(&starter(), 1, KvType::default()).unwrap().tokens(&TEXT.replace("<|im_end|>", "")).unwrap();
+        Subject::load(&starter(), 1, KvType::default(), &[]).unwrap().tokens(&TEXT.replace("<|im_end|>", "")).unwrap();
     assert_eq!(theirs.get_ids(), ours);
     let special = tokenizer.encode("a<|im_end|>b", false).unwrap();
     assert_eq!(special.get_tokens(), ["a", "<|im_end|>", "b"]);
@@ -85,7 +85,7 @@ fn every_architecture_runs_and_loses_little() {
         for base in [Base::F16, Base::Int8, Base::Int6, Base::Int5, Base::Int4] {
             let out = place.path().join("out.gguf");
             run(&place.path().join("model"), base, &out).unwrap();
-            let mut subject = Subject::load(&out, 1, KvType::default()).unwrap();
+            let mut subject = Subject::load(&out, 1, KvType::default(), &[]).unwrap();
             let tokens = subject.tokens(&TEXT.repeat(2)).unwrap();
             measured.push(subject.perplexity(&tokens, 512).unwrap());
         }
@@ -135,7 +135,7 @@ fn llama_3_positions_come_back() {
     // Those that transformers computes for these parameters.
     let middle: Vec<String> = factors[13..20].iter().map(|factor| format!("{factor:.2}")).collect();
     assert_eq!(middle, ["1.00", "1.00", "1.65", "3.29", "9.67", "32.00", "32.00"]);
-    Subject::load(&gguf, 1, KvType::default()).unwrap();
+    Subject::load(&gguf, 1, KvType::default(), &[]).unwrap();
     to_folder(&gguf, &again).unwrap();
     edit(&again.join("config.json"), |config| assert_eq!(config["rope_scaling"], scaling));
 }

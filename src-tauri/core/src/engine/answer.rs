@@ -190,6 +190,11 @@ impl Engine {
                 self.discard(&process).await;
                 Err(Error::ModelUnreadable { path: model.path.clone(), reason })
             }
+            Some(Reply::Failed { failure: Failure::OutOfGpuMemory, .. }) => Err(Error::GpuMemoryFull),
+            Some(Reply::Failed { failure: Failure::GpuFailed, .. }) => {
+                self.discard(&process).await;
+                Err(Error::EngineCrashed { how: "the GPU failed".into() })
+            }
             Some(Reply::Failed { failure: Failure::Engine { reason }, .. }) => Err(Error::EngineFailed { reason }),
             _ if cancelled_at.is_some() => Ok(receipt),
             _ => Err(Error::EngineCrashed { how: process.ended().await }),

@@ -17,7 +17,11 @@ pub use speed::{AtDepth, Repetition, Speed, Workload};
 use tektra_kernels::KvType;
 
 use crate::{
-    LoadError, MOST_TOGETHER, executor::read_tokenizer, forward::Forward, tokenizer::Tokenizer, weights::ModelFile,
+    LoadError,
+    executor::read_tokenizer,
+    forward::{Forward, StepError},
+    tokenizer::Tokenizer,
+    weights::ModelFile,
 };
 
 /// A model whose speed or quality is measured, without sampling or queue.
@@ -25,14 +29,21 @@ pub struct Subject {
     forward: Forward,
     tokenizer: Tokenizer,
     threads: usize,
+    /// Tokens of a text that are read in one step: the logits of each are in memory.
+    step_tokens: usize,
 }
 
 /// Why something cannot be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
     /// Not as many sequences as are ever computed together.
-    #[error("1 to {MOST_TOGETHER} sequences are computed together, not {0}")]
-    Sequences(usize),
+    #[error("1 to {most} sequences are computed together, not {wanted}")]
+    Sequences {
+        /// What was wanted.
+        wanted: usize,
+        /// What is possible.
+        most: usize,
+    },
     /// A workload without a prompt or without decoding.
     #[error("the prompt and what is decoded must have at least one token each")]
     NoTokens,
@@ -56,17 +67,36 @@ pub enum MeasureError {
     /// The model's file could be read when it was loaded, and now it cannot.
     #[error("the model's file cannot be read any more ({0}): connect its drive, or download it again")]
     Unreadable(#[from] std::io::Error),
+    /// A GPU is full, or fails.
+    #[error(transparent)]
+    Gpu(#[from] tektra_cuda::GpuError),
+}
+
+impl From<StepError> for MeasureError {
+    fn from(error: StepError) -> Self {
+        match error {
+            StepError::Unreadable(error) => error.into(),
+            StepError::Gpu(error) => error.into(),
+        }
+    }
 }
 
 impl Subject {
-    /// Loads the model at `path` to compute on `threads` threads, with KV caches of the type `kv`.
+    /// Loads the model at `path` to compute on `threads` threads, with KV caches of the type `kv`, and as many of its
+    /// layers on each GPU as `gpu_layers` says.
     ///
     /// # Errors
     /// As [`crate::Executor::load`].
-    pub fn load(path: &Path, threads: usize, kv: KvType) -> Result<Self, LoadError> {
+    pub fn load(path: &Path, threads: usize, kv: KvType, gpu_layers: &[usize]) -> Result<Self, LoadError> {
         let file = ModelFile::open(path)?;
         let tokenizer = read_tokenizer(&file)?;
-        Ok(Self { forward: Forward::load(file, threads, kv, &tokenizer, &mut |_| {})?, tokenizer, threads })
+        let forward = Forward::load(file, threads, kv, gpu_layers, &tokenizer, &mut |_| {})?;
+        Ok(Self { forward, tokenizer, threads, step_tokens: 128 })
+    }
+
+    /// Reads texts token by token, as an answer is written; GPUs compute that in another way.
+    pub fn one_by_one(self) -> Self {
+        Self { step_tokens: 1, ..self }
     }
 
     /// The instruction set that computes.

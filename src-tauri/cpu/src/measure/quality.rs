@@ -3,7 +3,7 @@
 use tektra_kernels::Pool;
 
 use super::{MeasureError, Subject};
-use crate::{executor::PREFILL_TOKENS, forward::Run, kv::Cache};
+use crate::{forward::Run, kv::Cache};
 
 /// How well a model predicts a text.
 #[derive(Clone, Copy, Debug)]
@@ -70,10 +70,12 @@ impl Subject {
             let Some((_, context)) = window.split_last() else { continue };
             let (mut cache, mut reference_cache) = (Cache::default(), Cache::default());
             let mut targets = window.iter().skip(1);
-            for tokens in context.chunks(PREFILL_TOKENS) {
-                let logits = self.forward.step(&mut [Run { cache: &mut cache, tokens, logits: tokens.len() }])?;
+            for tokens in context.chunks(self.step_tokens) {
+                let generated = self.step_tokens == 1;
+                let run = Run { cache: &mut cache, tokens, logits: tokens.len(), generated };
+                let logits = self.forward.step(&mut [run])?;
                 let reference = reference.as_deref_mut().map(|reference| {
-                    let run = Run { cache: &mut reference_cache, tokens, logits: tokens.len() };
+                    let run = Run { cache: &mut reference_cache, tokens, logits: tokens.len(), generated: false };
                     reference.forward.step(&mut [run])
                 });
                 let reference = reference.transpose()?;

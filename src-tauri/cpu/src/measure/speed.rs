@@ -1,15 +1,15 @@
 //! How fast a model reads and writes.
 
 use std::{
-    io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tektra_kernels::KvPage;
-
 use super::{MeasureError, Subject};
-use crate::{MOST_TOGETHER, executor::PREFILL_TOKENS, forward::Run, kv::Cache};
+use crate::{
+    forward::{Run, StepError},
+    kv::Cache,
+};
 
 /// The speed of a prompt and of what follows it.
 #[derive(Clone, Copy, Debug)]
@@ -39,13 +39,18 @@ impl Workload {
     /// # Errors
     /// [`MeasureError::Sequences`] or [`MeasureError::NoTokens`].
     pub fn check(&self) -> Result<(), MeasureError> {
-        if !(1..=MOST_TOGETHER).contains(&self.sequences) {
-            return Err(MeasureError::Sequences(self.sequences));
-        }
+        self.check_sequences(tektra_cuda::MOST_GENERATED)?;
         if self.prompt == 0 || self.decode == 0 {
             return Err(MeasureError::NoTokens);
         }
         Ok(())
+    }
+
+    fn check_sequences(&self, most: usize) -> Result<(), MeasureError> {
+        match self.sequences {
+            wanted if (1..=most).contains(&wanted) => Ok(()),
+            wanted => Err(MeasureError::Sequences { wanted, most }),
+        }
     }
 }
 
@@ -99,15 +104,16 @@ impl Subject {
     /// [`MeasureError::Unreadable`] when its file cannot be read any more.
     pub fn at_depth(&mut self, workload: Workload) -> Result<AtDepth, MeasureError> {
         workload.check()?;
+        workload.check_sequences(self.forward.most_together())?;
         self.check_context(workload.depth.saturating_add(workload.prompt.max(workload.decode)))?;
         let mut first = Cache::default();
         self.prefill(std::slice::from_mut(&mut first), workload.depth, &mut random())?;
         // Sequences that shared their pages would find each other's in the processor's caches.
-        let copy = |_| Cache {
-            tokens: first.tokens.clone(),
-            pages: first.pages.iter().map(|page| Arc::new(KvPage::clone(page))).collect(),
+        let copy = |_| {
+            let pages = first.pages.iter().map(|page| page.try_copy().map(Arc::new)).collect::<Result<_, _>>()?;
+            Ok(Cache { tokens: first.tokens.clone(), pages })
         };
-        let mut caches: Vec<Cache> = (1..workload.sequences).map(copy).collect();
+        let mut caches = (1..workload.sequences).map(copy).collect::<Result<Vec<Cache>, MeasureError>>()?;
         caches.push(first);
         Ok(AtDepth { workload, caches })
     }
@@ -141,7 +147,7 @@ impl Subject {
         &mut self,
         start: &AtDepth,
         random: &mut fastrand::Rng,
-    ) -> io::Result<(f64, Vec<Cache>)> {
+    ) -> Result<(f64, Vec<Cache>), StepError> {
         let mut caches = start.caches.clone();
         Ok((self.prefill(&mut caches, start.workload.prompt, random)?, caches))
     }
@@ -152,34 +158,40 @@ impl Subject {
         start: &AtDepth,
         steps: usize,
         random: &mut fastrand::Rng,
-    ) -> io::Result<(Vec<f64>, Vec<Cache>)> {
+    ) -> Result<(Vec<f64>, Vec<Cache>), StepError> {
         let mut caches = start.caches.clone();
         Ok((self.decode(&mut caches, steps, random)?, caches))
     }
 
     /// Appends `count` random tokens to each cache, one after another as the executor does; returns milliseconds.
-    fn prefill(&mut self, caches: &mut [Cache], count: usize, random: &mut fastrand::Rng) -> io::Result<f64> {
+    fn prefill(&mut self, caches: &mut [Cache], count: usize, random: &mut fastrand::Rng) -> Result<f64, StepError> {
         let vocabulary = self.vocabulary();
         let begun = Instant::now();
         for cache in caches {
             let tokens: Vec<u32> = (0..count).map(|_| random.u32(..vocabulary)).collect();
-            let mut chunks = tokens.chunks(PREFILL_TOKENS).peekable();
+            let mut chunks = tokens.chunks(self.forward.prefill_tokens(false)).peekable();
             while let Some(tokens) = chunks.next() {
                 let logits = usize::from(chunks.peek().is_none());
-                self.forward.step(&mut [Run { cache: &mut *cache, tokens, logits }])?;
+                self.forward.step(&mut [Run { cache: &mut *cache, tokens, logits, generated: false }])?;
             }
         }
         Ok(milliseconds(begun.elapsed()))
     }
 
     /// Appends `steps` random tokens to all caches together, token by token; returns each step's milliseconds.
-    fn decode(&mut self, caches: &mut [Cache], steps: usize, random: &mut fastrand::Rng) -> io::Result<Vec<f64>> {
+    fn decode(
+        &mut self,
+        caches: &mut [Cache],
+        steps: usize,
+        random: &mut fastrand::Rng,
+    ) -> Result<Vec<f64>, StepError> {
         let vocabulary = self.vocabulary();
         let mut begun = Instant::now();
         let step = |_| {
             let tokens: Vec<u32> = caches.iter().map(|_| random.u32(..vocabulary)).collect();
             let runs = caches.iter_mut().zip(tokens.chunks(1));
-            let mut runs: Vec<Run<'_>> = runs.map(|(cache, tokens)| Run { cache, tokens, logits: 1 }).collect();
+            let run = |(cache, tokens)| Run { cache, tokens, logits: 1, generated: true };
+            let mut runs: Vec<Run<'_>> = runs.map(run).collect();
             self.forward.step(&mut runs)?;
             let ended = Instant::now();
             Ok(milliseconds(ended - std::mem::replace(&mut begun, ended)))

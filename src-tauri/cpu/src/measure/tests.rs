@@ -44,7 +44,7 @@ impl Drop for Scratch {
 }
 
 fn load(path: &Path) -> Subject {
-    Subject::load(path, 2, KvType::F16).unwrap()
+    Subject::load(path, 2, KvType::F16, &[]).unwrap()
 }
 
 /// Keeps only some bits of each pair of 4-bit weights and sets others, so that what is left is as coarse as fewer bits.
@@ -147,7 +147,7 @@ fn prompt_and_decoding_both_start_at_the_depth() {
     let (steps, caches) = model.decode_from(&start, 5, &mut random()).unwrap();
     assert_eq!((steps.len(), lengths(&caches)), (5, vec![145; 3]));
     assert!(caches.iter().all(|cache| cache.tokens.starts_with(&start.caches[0].tokens)));
-    let page = |index: usize| start.caches[index].pages[0].bytes();
+    let page = |index: usize| start.caches[index].pages[0].host.bytes();
     assert!(page(0) == page(1) && page(0).as_ptr() != page(1).as_ptr(), "each sequence reads memory of its own");
 
     model.warm_up(&start).unwrap();

@@ -12,7 +12,7 @@ use super::{
 };
 
 pub(super) const HELP: &str = "\
-tektra-engine cell --model FILE [--threads N] [--kv f16|q8|f32] [--batch 1] [--depth 0] [--prompt 512] [--decode 128]
+tektra-engine cell --model FILE [--threads N] [--gpu-layers N,…] [--kv f16|q8|f32] [--batch 1] [--depth 0] [--prompt 512] [--decode 128]
                    [--repetitions 5] [--warm-ups 1] [--until-stdin-closes]
     speed of BATCH sequences side by side, each with DEPTH tokens in its cache before PROMPT more are read or DECODE more
     are generated; lines of JSON: \"loaded\", a \"repetition\" each, \"done\", or \"error\"";
@@ -20,6 +20,7 @@ tektra-engine cell --model FILE [--threads N] [--kv f16|q8|f32] [--batch 1] [--d
 pub(super) struct Cell {
     model: PathBuf,
     threads: usize,
+    gpu_layers: Vec<usize>,
     kv: KvType,
     workload: Workload,
     repetitions: usize,
@@ -29,9 +30,10 @@ pub(super) struct Cell {
 
 impl Cell {
     pub(super) fn read(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        const NAMES: [&str; 9] = [
+        const NAMES: [&str; 10] = [
             "--model",
             "--threads",
+            "--gpu-layers",
             "--kv",
             "--batch",
             "--depth",
@@ -51,6 +53,7 @@ impl Cell {
         Ok(Self {
             model: options.needed_path("--model")?,
             threads: options.threads()?,
+            gpu_layers: options.gpu_layers()?,
             kv: options.kv()?,
             workload,
             repetitions: options.number("--repetitions", 5, 1..=MOST)?,
@@ -64,7 +67,7 @@ impl Cell {
             std::thread::spawn(crate::end_with_the_core);
         }
         let begun = Instant::now();
-        let mut subject = load(&self.model, self.threads, self.kv)?;
+        let mut subject = load(&self.model, self.threads, self.kv, &self.gpu_layers)?;
         let load_ms = begun.elapsed().as_secs_f64() * 1e3;
         say(&json!({
             "kind": "loaded",

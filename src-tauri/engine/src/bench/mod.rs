@@ -48,8 +48,8 @@ fn measure<T>(
     }
 }
 
-fn load(model: &Path, threads: usize, kv: KvType) -> Result<Subject, String> {
-    Subject::load(model, threads, kv).map_err(|error| match error {
+fn load(model: &Path, threads: usize, kv: KvType, gpu_layers: &[usize]) -> Result<Subject, String> {
+    Subject::load(model, threads, kv, gpu_layers).map_err(|error| match error {
         LoadError::Unsupported(reason) => format!(
             "{} ({reason}) is run by mistral.rs, which this benchmark cannot measure alone",
             model.file_name().unwrap_or_default().display()

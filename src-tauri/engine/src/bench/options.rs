@@ -61,6 +61,14 @@ impl Options {
         self.number("--threads", crate::load::threads(), 1..=MOST_THREADS)
     }
 
+    /// Layers on each GPU that this process sees, from the model's first layer on.
+    pub(super) fn gpu_layers(&self) -> Result<Vec<usize>, String> {
+        let Some(value) = self.value("--gpu-layers") else { return Ok(Vec::new()) };
+        let counts: Result<Vec<usize>, _> = value.split(',').map(str::parse).collect();
+        let counts = counts.ok().filter(|counts| counts.iter().all(|count| (1..=MOST).contains(count)));
+        counts.ok_or(format!("--gpu-layers wants numbers such as 32 or 16,16, not {value}"))
+    }
+
     pub(super) fn kv(&self) -> Result<KvType, String> {
         let Some(value) = self.value("--kv") else { return Ok(KvType::default()) };
         value.parse().map_err(|error: UnknownKvType| error.to_string())

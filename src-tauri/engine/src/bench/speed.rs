@@ -15,7 +15,7 @@ use super::{
 };
 
 pub(super) const HELP: &str = "\
-tektra-engine bench --model FILE [--threads N] [--prefill 512] [--decode 128] [--sequences 1] [--repetitions 5] [--kv f16]
+tektra-engine bench --model FILE [--threads N] [--gpu-layers N,…] [--prefill 512] [--decode 128] [--sequences 1] [--repetitions 5] [--kv f16]
     speed, one line of JSON a repetition; with --profiled every other one while stacks are sampled, to see what that costs
 tektra-engine bench --model FILE --perplexity TEXT [--threads N] [--window 512] [--kv f16]
     perplexity of the model on a text; - for standard input
@@ -28,6 +28,7 @@ pub(super) struct Bench {
     text: Option<PathBuf>,
     kv: KvType,
     threads: usize,
+    gpu_layers: Vec<usize>,
     window: usize,
     prefill: usize,
     decode: usize,
@@ -38,11 +39,12 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn read(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        const NAMES: [&str; 9] = [
+        const NAMES: [&str; 10] = [
             "--model",
             "--perplexity",
             "--kv",
             "--threads",
+            "--gpu-layers",
             "--window",
             "--prefill",
             "--decode",
@@ -56,6 +58,7 @@ impl Bench {
             text: options.path("--perplexity"),
             kv: options.kv()?,
             threads: options.threads()?,
+            gpu_layers: options.gpu_layers()?,
             window: number("--window", 512)?,
             prefill: number("--prefill", 512)?,
             decode: number("--decode", 128)?,
@@ -72,7 +75,7 @@ impl Bench {
             say(&json!({ "read_gb_per_second": speed, "threads": threads }));
             return Ok(());
         };
-        let mut subject = load(model, threads, self.kv)?;
+        let mut subject = load(model, threads, self.kv, &self.gpu_layers)?;
         if let Some(path) = &self.text {
             let tokens = subject.tokens(&read_text(path)?).map_err(|error| error.to_string())?;
             let perplexity = subject.perplexity(&tokens, self.window);

@@ -14,6 +14,10 @@ use crate::{
 /// Queries computed together; more would not fit the registers.
 const TOGETHER: usize = 4;
 
+/// Pages whose weighted values are added up one after the other; then those sums are. Where a sequence can be divided
+/// without changing a result.
+const PART: usize = 256 / PAGE;
+
 /// Positions of queries that share one piece of work: their keys and values stay in the cache.
 const TILE: usize = 16;
 
@@ -314,7 +318,12 @@ unsafe fn weigh<S: Simd, E: Element, const N: usize, const C: usize>(
     unsafe {
         let limit = queries.iter().map(|query| query.limit).max().unwrap_or(0);
         let mut sums = [[S::splat(0.0); C]; N];
+        let mut totals = sums;
         for (index, page) in pages[..limit.div_ceil(PAGE)].iter().enumerate() {
+            if index > 0 && index % PART == 0 {
+                add_parts::<S, N, C>(&mut totals, &sums);
+                sums = [[S::splat(0.0); C]; N];
+            }
             let next = pages.get(index + 1).unwrap_or(page).as_ptr().add(values).cast::<E>();
             let from = page.as_ptr().add(values).cast::<E>().add(element);
             for position in 0..PAGE.min(limit - index * PAGE) {
@@ -329,10 +338,21 @@ unsafe fn weigh<S: Simd, E: Element, const N: usize, const C: usize>(
                 }
             }
         }
+        add_parts::<S, N, C>(&mut totals, &sums);
         for n in 0..N {
             for c in 0..C {
-                S::store(queries[n].out.add(element + c * LANES), S::mul(sums[n][c], S::splat(inverse[n])));
+                S::store(queries[n].out.add(element + c * LANES), S::mul(totals[n][c], S::splat(inverse[n])));
             }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn add_parts<S: Simd, const N: usize, const C: usize>(totals: &mut [[S::F; C]; N], part: &[[S::F; C]; N]) {
+    for n in 0..N {
+        for c in 0..C {
+            // SAFETY: the caller has the instruction set.
+            totals[n][c] = unsafe { S::add(totals[n][c], part[n][c]) };
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Which parts of a model lie on which device, and what cannot be done, before anything is loaded.
 //!
-//! What mistral.rs does with a GGUF model: the layers lie in a row over the GPUs in the order that they are given, those
-//! left over on the CPU at the end (`DeviceMapSetting::into_mapper` in `device_map.rs` of mistralrs-core 0.8.1). Its main
-//! device, which holds embeddings and output, is the first of them, and it counts the GPUs that the process sees: a
-//! process sees those of a placement, in its order, through `CUDA_VISIBLE_DEVICES`.
+//! Tektra's own executor and mistral.rs divide a model alike: the layers lie in a row over the GPUs in the order that they are given, those
+//! left over on the CPU at the end (`gpus.rs` of tektra-cpu; `DeviceMapSetting::into_mapper` in `device_map.rs` of
+//! mistralrs-core 0.8.1). The first of them holds the output, and with mistral.rs the embeddings, and GPUs are counted as
+//! the process sees them: it sees those of a placement, in its order, through `CUDA_VISIBLE_DEVICES`.
 
 mod layers;
 mod on_gpus;
@@ -89,6 +89,23 @@ pub struct Devices {
     pub gpus: Vec<Gpu>,
     /// Why the engine cannot use the GPUs that are there.
     pub no_gpu_because: Option<Problem>,
+    /// Who can compute on them.
+    pub gpu_executors: GpuExecutors,
+}
+
+/// What the engine for GPUs was built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuExecutors {
+    /// Tektra's own kernels.
+    pub tektra: bool,
+    /// Those of mistral.rs.
+    pub mistral_rs: bool,
+}
+
+impl Default for GpuExecutors {
+    fn default() -> Self {
+        Self { tektra: false, mistral_rs: true }
+    }
 }
 
 /// A device of a placement.
@@ -270,14 +287,14 @@ fn named(facts: &Facts, wish: &Wish, devices: &Devices, indices: &[u32]) -> Plac
         return nowhere(facts, wish, refused);
     }
     let way = OnGpus::new(facts, wish, devices, gpus);
-    let layers = refuse::layers(facts, wish.gpu_layers, way.gpus.len());
-    refused.extend(layers.into_iter().chain(refuse::on_gpus(facts, wish, &way.gpus)));
+    let layers = refuse::layers(facts, wish.gpu_layers, way.gpus.len(), way.can_divide());
+    refused.extend(layers.into_iter().chain(refuse::on_gpus(facts, wish, devices, &way.gpus)));
     let shares = if wish.shares.len() == way.gpus.len() { wish.shares.as_slice() } else { &[] };
     let all = facts.shape.layers;
     let counts = match wish.gpu_layers {
         Some(layers) => way.divide(layers.min(all), shares),
         // One layer at least, so that what is missing shows.
-        None if refuse::can_divide(facts) => way.most(shares).unwrap_or_else(|| way.divide(all.min(1), shares)),
+        None if way.can_divide() => way.most(shares).unwrap_or_else(|| way.divide(all.min(1), shares)),
         None => way.divide(all, shares),
     };
     way.placement(&counts, refused)
@@ -295,21 +312,21 @@ fn automatic(facts: &Facts, wish: &Wish, devices: &Devices) -> Placement {
         return on_cpu(None);
     }
     let mut of_gpus: Vec<Problem> = devices.no_gpu_because.iter().cloned().collect();
-    of_gpus.extend(refuse::on_gpus(facts, wish, &gpus[..1]));
+    of_gpus.extend(refuse::on_gpus(facts, wish, devices, &gpus[..1]));
     if let Some(problem) = of_gpus.first() {
         return on_cpu(Some(format!("Not on a GPU: {}", problem.reason)));
     }
     gpus.retain(|gpu| refuse::knows(gpu, wish.dtype));
     let mut refused = refuse::anywhere(facts, wish);
-    refused.extend(refuse::layers(facts, wish.gpu_layers, 1));
     let all = facts.shape.layers;
     let layers = wish.gpu_layers.unwrap_or(all).min(all);
     let one = OnGpus::new(facts, wish, devices, vec![gpus[0]]);
+    refused.extend(refuse::layers(facts, wish.gpu_layers, 1, one.can_divide()));
     let fits = |way: &OnGpus| way.fits(&way.divide(layers, &[]), way.context_tokens);
     if fits(&one) || !refused.is_empty() {
         return one.placement(&one.divide(layers, &[]), refused);
     }
-    if !refuse::can_divide(facts) {
+    if !one.can_divide() {
         return on_cpu(Some(format!(
             "Not on a GPU: it does not fit there whole, and mistral.rs cannot divide the architecture \"{}\".",
             facts.architecture

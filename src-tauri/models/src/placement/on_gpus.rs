@@ -6,7 +6,7 @@ use super::{
     layers::{divide, part},
     mib, refuse,
 };
-use crate::fit::{Held, cpu_layers_kv_bytes, gpu_kv_bytes, longest_context, on_cpu, on_gpu};
+use crate::fit::{Held, cpu_layers_kv_bytes, gpu_kv_bytes, longest_context, on_cpu, on_gpu, tektra_gpu};
 
 /// The GPUs that are to hold a model, the first of them the embeddings and the output.
 pub(super) struct OnGpus<'a> {
@@ -16,16 +16,44 @@ pub(super) struct OnGpus<'a> {
     pub(super) gpus: Vec<&'a Gpu>,
     pub(super) context_tokens: u32,
     kv: KvType,
-    gpu: Held,
-    cpu: Held,
+    executor: Executor,
 }
 
 impl<'a> OnGpus<'a> {
     pub(super) fn new(facts: &'a Facts, wish: &'a Wish, devices: &'a Devices, gpus: Vec<&'a Gpu>) -> Self {
-        // Keys and values are of the type that is computed in.
-        let kv = if wish.dtype == Dtype::F32 { KvType::F32 } else { KvType::F16 };
+        let executor = refuse::gpu_executor(facts, wish, devices, &gpus);
         let context_tokens = context(facts, wish);
-        Self { facts, wish, devices, gpus, context_tokens, kv, gpu: on_gpu(facts), cpu: on_cpu(facts) }
+        let kv = match (executor, wish.dtype) {
+            (Executor::TektraGpu, _) => wish.kv,
+            // mistral.rs keeps keys and values in the type that is computed in.
+            (_, Dtype::F32) => KvType::F32,
+            _ => KvType::F16,
+        };
+        Self { facts, wish, devices, gpus, context_tokens, kv, executor }
+    }
+
+    /// What a GPU holds, and what the CPU does.
+    fn held(&self, context_tokens: u32) -> (Held, Held) {
+        if self.executor == Executor::TektraGpu {
+            (tektra_gpu::on_gpu(self.facts, context_tokens), tektra_gpu::on_cpu(self.facts, context_tokens))
+        } else {
+            (on_gpu(self.facts), on_cpu(self.facts))
+        }
+    }
+
+    /// Whether the layers may lie on several devices.
+    pub(super) fn can_divide(&self) -> bool {
+        self.executor == Executor::TektraGpu || refuse::can_divide(self.facts)
+    }
+
+    /// Keys and values of all layers, on GPUs and on the CPU.
+    fn kv_bytes(&self, context_tokens: u32) -> (u64, u64) {
+        if self.executor == Executor::TektraGpu {
+            let bytes = tektra_gpu::kv_bytes(self.facts, context_tokens, self.kv);
+            return (bytes, bytes);
+        }
+        let on_cpu = cpu_layers_kv_bytes(self.facts, context_tokens, self.kv);
+        (gpu_kv_bytes(self.facts, context_tokens, self.kv), on_cpu)
     }
 
     /// So many layers over the GPUs by shares, or by what fits when there are none.
@@ -57,11 +85,12 @@ impl<'a> OnGpus<'a> {
     /// How many layers fit on each GPU.
     fn room(&self) -> Vec<u32> {
         let layers = u64::from(self.facts.shape.layers.max(1));
-        let kv = gpu_kv_bytes(self.facts, self.context_tokens, self.kv);
-        let layer = self.gpu.layers.div_ceil(layers).saturating_add(kv.div_ceil(layers)).max(1);
+        let (kv, _) = self.kv_bytes(self.context_tokens);
+        let (held, _) = self.held(self.context_tokens);
+        let layer = held.layers.div_ceil(layers).saturating_add(kv.div_ceil(layers)).max(1);
         let room = |(number, gpu): (usize, &&Gpu)| {
-            let ends = if number == 0 { self.gpu.ends } else { 0 };
-            let taken = self.reserve(gpu).saturating_add(self.gpu.compute).saturating_add(ends);
+            let ends = if number == 0 { held.ends } else { 0 };
+            let taken = self.reserve(gpu).saturating_add(held.compute).saturating_add(ends);
             (gpu.free_bytes.saturating_sub(taken) / layer).min(layers) as u32
         };
         self.gpus.iter().enumerate().map(room).collect()
@@ -79,6 +108,7 @@ impl<'a> OnGpus<'a> {
     /// What lies where with so many layers on each GPU. GPUs without any, but for the first, are left out.
     fn placed(&self, counts: &[u32], context_tokens: u32) -> Vec<Placed> {
         let all = self.facts.shape.layers;
+        let (on_gpu, on_cpu) = self.held(context_tokens);
         let mut placed = Vec::new();
         let mut first = 0;
         for (number, (gpu, count)) in self.gpus.iter().zip(counts).enumerate() {
@@ -87,24 +117,24 @@ impl<'a> OnGpus<'a> {
             }
             let layers = first..(first + count).min(all);
             first = layers.end;
-            let kv = gpu_kv_bytes(self.facts, context_tokens, self.kv);
+            let (kv, _) = self.kv_bytes(context_tokens);
             let device = PlaceOf::Gpu { index: gpu.index };
             placed.push(self.one(
                 device,
                 &gpu.name,
                 layers,
                 number == 0,
-                self.gpu,
+                on_gpu,
                 kv,
                 self.reserve(gpu),
                 gpu.free_bytes,
             ));
         }
         if first < all {
-            let kv = cpu_layers_kv_bytes(self.facts, context_tokens, self.kv);
+            let (_, kv) = self.kv_bytes(context_tokens);
             let reserve = self.wish.reserve_bytes.unwrap_or(Plan::cpu(1).reserve_bytes);
             let free = self.devices.ram_free_bytes;
-            placed.push(self.one(PlaceOf::Cpu, "CPU", first..all, false, self.cpu, kv, reserve, free));
+            placed.push(self.one(PlaceOf::Cpu, "CPU", first..all, false, on_cpu, kv, reserve, free));
         }
         placed
     }
@@ -126,7 +156,8 @@ impl<'a> OnGpus<'a> {
         let mut placed = Placed {
             device,
             name: name.into(),
-            holds_embeddings: holds_ends,
+            // Tektra's executor reads the rows that it needs from the file.
+            holds_embeddings: holds_ends && self.executor == Executor::MistralRsGpu,
             holds_output: holds_ends,
             weights_bytes: of_layers(held.layers).saturating_add(ends),
             kv_bytes: of_layers(kv_bytes),
@@ -152,7 +183,7 @@ impl<'a> OnGpus<'a> {
             reserve_bytes,
             total_bytes,
             peak_resident_bytes: total_bytes.saturating_sub(reserve_bytes),
-            executor: Executor::MistralRsGpu,
+            executor: self.executor,
             basis: Basis::Estimated,
         };
         let with_cpu = devices.iter().any(|placed| placed.device == PlaceOf::Cpu);
@@ -174,7 +205,7 @@ impl<'a> OnGpus<'a> {
     /// asks nvidia-smi for all GPUs of the machine (`get_dtypes` in `utils/normal.rs`), and candle's CPU multiplies no
     /// BF16.
     fn dtype(&self, with_cpu: bool) -> Dtype {
-        if self.wish.dtype != Dtype::Auto {
+        if self.wish.dtype != Dtype::Auto || self.executor == Executor::TektraGpu {
             return self.wish.dtype;
         }
         let all_know = |dtype| self.devices.gpus.iter().all(|gpu| refuse::knows(gpu, dtype));
@@ -208,6 +239,10 @@ impl<'a> OnGpus<'a> {
             if !devices.iter().any(|placed| placed.device == PlaceOf::Gpu { index: gpu.index }) {
                 notes.push(format!("GPU {} gets no layer.", gpu.index));
             }
+        }
+        if self.executor == Executor::TektraGpu {
+            notes.push("Tektra's own executor gives the same answers wherever the layers lie.".into());
+            return notes;
         }
         if with_cpu {
             // `load_model_from_path` in `pipeline/gguf.rs` turns it off for any mapping with a CPU.

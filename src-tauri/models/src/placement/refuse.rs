@@ -17,6 +17,20 @@ fn problem(reason: impl Into<String>, hint: impl Into<String>) -> Problem {
     Problem { reason: reason.into(), hint: hint.into() }
 }
 
+/// The least that Tektra's own kernels need: `LEAST_CAPABILITY` in `gpu.rs` of tektra-cuda.
+const TEKTRA_CAPABILITY: (u32, u32) = (8, 0);
+
+/// Who computes this on GPUs. What is computed in is only chosen for mistral.rs.
+pub(super) fn gpu_executor(facts: &Facts, wish: &Wish, devices: &Devices, gpus: &[&Gpu]) -> Executor {
+    let new = |gpu: &&Gpu| gpu.compute_capability.is_none_or(|capability| capability >= TEKTRA_CAPABILITY);
+    let tektra = devices.gpu_executors.tektra
+        && facts.runs == Runs::TektraCpu
+        && wish.dtype == Dtype::Auto
+        && gpus.iter().all(new);
+    if tektra { Executor::TektraGpu } else { Executor::MistralRsGpu }
+}
+
+/// Whether mistral.rs can divide it.
 pub(super) fn can_divide(facts: &Facts) -> bool {
     DIVIDED.contains(&facts.architecture.as_str())
 }
@@ -76,8 +90,27 @@ pub(super) fn on_cpu(wish: &Wish, executor: Executor, gpu_layers: Option<u32>) -
 }
 
 /// On these GPUs.
-pub(super) fn on_gpus(facts: &Facts, wish: &Wish, gpus: &[&Gpu]) -> Vec<Problem> {
+pub(super) fn on_gpus(facts: &Facts, wish: &Wish, devices: &Devices, gpus: &[&Gpu]) -> Vec<Problem> {
     let mut refused = Vec::new();
+    if gpu_executor(facts, wish, devices, gpus) == Executor::TektraGpu {
+        return refused;
+    }
+    if !devices.gpu_executors.mistral_rs {
+        refused.push(if facts.runs != Runs::TektraCpu {
+            problem(
+                "mistral.rs computes it, which this engine has only for the CPU.",
+                "Choose the CPU, or build the engine with `make engine-cuda MODELS=all`.",
+            )
+        } else if wish.dtype != Dtype::Auto {
+            problem(
+                format!("Tektra's own executor computes it, in 8-bit integers and f32, not in {}.", wish.dtype),
+                "Choose \"auto\".",
+            )
+        } else {
+            problem("the GPU is older than Tektra's kernels, which need compute capability 8.0.", "Choose the CPU.")
+        });
+        return refused;
+    }
     if facts.files.len() > 1 && facts.runs == Runs::TektraCpu {
         refused.push(problem(
             format!(
@@ -145,14 +178,14 @@ pub(super) fn gpus(wish: &Wish, devices: &Devices, indices: &[u32]) -> Vec<Probl
 }
 
 /// So many layers on so many GPUs.
-pub(super) fn layers(facts: &Facts, gpu_layers: Option<u32>, gpus: usize) -> Vec<Problem> {
+pub(super) fn layers(facts: &Facts, gpu_layers: Option<u32>, gpus: usize, can_divide: bool) -> Vec<Problem> {
     let all = facts.shape.layers;
     let mut refused = Vec::new();
     if let Some(layers) = gpu_layers.filter(|&layers| layers > all) {
         refused.push(problem(format!("it has {all} layers, not {layers}."), format!("Choose at most {all}.")));
     }
     let divided = gpus > 1 || gpu_layers.is_some_and(|layers| layers < all);
-    if divided && !can_divide(facts) {
+    if divided && !can_divide {
         refused.push(problem(
             format!(
                 "mistral.rs 0.8.1 cannot divide the architecture \"{}\" between devices: its last step fails there.",

@@ -149,7 +149,7 @@ fn sentence_piece_goes_there_and_back_with_the_same_tokens() {
     assert_eq!((back.bos, back.eos, back.unknown, back.add_bos), (Some(1), Some(2), Some(0), true));
     assert_eq!((back.add_space_prefix, &back.template), (Some(true), &vocabulary.template));
 
-    let ours = Subject::load(&out, 1, KvType::default()).unwrap();
+    let ours = Subject::load(&out, 1, KvType::default(), &[]).unwrap();
     let theirs = tokenizers::Tokenizer::from_file(model.join("tokenizer.json")).unwrap();
     for text in ["the theatre", " there in another  theatre", "", "thethere\nand 7 é 👍 naïve", "retreating hereon"]
     {

@@ -1,0 +1,5 @@
+// Everything in one unit, so that a device's code is one image.
+#include "attention.cu"
+#include "pack.cu"
+#include "product.cu"
+#include "rows.cu"

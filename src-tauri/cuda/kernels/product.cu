@@ -1,0 +1,531 @@
+// Products of activations with weights: few rows bound by memory, and many bound by arithmetic.
+#include "weights.cuh"
+
+// Warps of a block that multiply, and those that add up what they found.
+constexpr int WARPS = 8;
+template <int N>
+constexpr int ADDERS = N <= 2 ? 1 : N <= 8 ? 2 : 4;
+
+// Groups that a lane has under way at once, and groups that a block multiplies before they are added up: as many as there
+// is room for.
+template <int N>
+constexpr int UNDER_WAY = N == 1 ? 8 : 4;
+template <int N>
+constexpr int TURN = N == 1 ? 64 : N == 2 ? 32 : N <= 8 ? 16 : 8;
+
+// Barriers of all warps: who fills a buffer arrives at one and waits at the other before it fills it anew.
+template <int N>
+__device__ __forceinline__ void wait_at(int barrier) {
+    asm volatile("bar.sync %0, %1;" ::"r"(barrier), "n"((WARPS + ADDERS<N>)*WARP) : "memory");
+}
+template <int N>
+__device__ __forceinline__ void arrive_at(int barrier) {
+    asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "n"((WARPS + ADDERS<N>)*WARP) : "memory");
+}
+
+// What is to be added up, of a turn: of each group and each of 32 rows. Each format leaves out what it has no use for.
+template <typename F, int N>
+struct Turn {
+    static constexpr bool WHOLE = F::HALVES && F::AFFINE;
+    // A group's share of each result; where there are no units, all of it.
+    float products[TURN<N>][N][WARP];
+    float unit[WHOLE ? 1 : TURN<N>][WARP];
+    float offset_unit[F::AFFINE && !WHOLE ? TURN<N> : 1][WARP];
+};
+
+// Bytes of shared memory that `few` takes: `few_shared_bytes` in layers.rs.
+template <typename F, int N>
+struct Few {
+    Turn<F, N> turns[2];
+};
+
+// Each of the first N rows of activations times 32 rows of the matrix: a lane has a row. Eight warps multiply, each every
+// eighth of the groups, and others add up group after group, as on the CPU.
+template <typename F, int N>
+__device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const Group* groups, float* out, int out_stride) {
+    constexpr int G = UNDER_WAY<N>, T = TURN<N>, OF_WARP = T / WARPS;
+    // So few rows of activations lie in shared memory as a whole, of others only what belongs to groups.
+    constexpr bool STAGED = N <= 2;
+    extern __shared__ __align__(16) uint8_t memory[];
+    Few<F, N>& shared = *reinterpret_cast<Few<F, N>*>(memory);
+    unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, row = blockIdx.x * WARP + lane;
+    unsigned row_groups = (unsigned)m.columns / GROUP, turns = (row_groups + T - 1) / T;
+    // Scale, and scaled sum.
+    float2* of_groups = reinterpret_cast<float2*>(memory + sizeof(Few<F, N>));
+    uint4* staged = reinterpret_cast<uint4*>(memory + sizeof(Few<F, N>) + (N * row_groups * sizeof(float2) + 15) / 16 * 16);
+    // A warp has OF_WARP groups of a turn, one after the other, and takes G of them at a time.
+    constexpr int BATCH = OF_WARP < G ? OF_WARP : G, BATCHES = OF_WARP / BATCH;
+    Loaded<F> loaded[BATCH];
+    auto load = [&](unsigned turn, unsigned batch) {
+#pragma unroll
+        for (unsigned i = 0; i < BATCH; i++) {
+            unsigned group = turn * T + warp * OF_WARP + batch * BATCH + i;
+            if (group < row_groups) loaded[i] = load_group<F>(m, row, group);
+        }
+    };
+    if (warp < WARPS) load(0, 0);
+    begin();
+    for (unsigned i = threadIdx.x; i < N * row_groups; i += blockDim.x) {
+        of_groups[i] = *reinterpret_cast<const float2*>(groups + i);
+    }
+    if constexpr (STAGED) {
+        for (unsigned i = threadIdx.x; i < N * row_groups * 2; i += blockDim.x) {
+            staged[i] = reinterpret_cast<const uint4*>(codes)[i];
+        }
+    }
+    __syncthreads();
+    if (warp < WARPS) {
+        for (unsigned turn = 0; turn < turns; turn++) {
+            Turn<F, N>& to = shared.turns[turn % 2];
+            if (turn >= 2) wait_at<N>(3 + turn % 2);
+#pragma unroll
+            for (unsigned batch = 0; batch < BATCHES; batch++) {
+#pragma unroll
+                for (unsigned i = 0; i < BATCH; i++) {
+                    unsigned in_turn = warp * OF_WARP + batch * BATCH + i, group = turn * T + in_turn;
+                    if (group >= row_groups) break;
+                    int words[8];
+                    codes_of<F>(loaded[i], words);
+                    Scales scales = scales_of<F>(loaded[i], group);
+                    if constexpr (!Turn<F, N>::WHOLE) {
+                        to.unit[in_turn][lane] = scales.unit;
+                        if constexpr (F::AFFINE) to.offset_unit[in_turn][lane] = scales.offset_unit;
+                    }
+#pragma unroll
+                    for (int n = 0; n < N; n++) {
+                        const uint4* from =
+                            (STAGED ? staged : reinterpret_cast<const uint4*>(codes)) + 2 * (n * row_groups + group);
+                        uint4 one = from[0], two = from[1];
+                        const int with[8] = {(int)one.x, (int)one.y, (int)one.z, (int)one.w,
+                                             (int)two.x, (int)two.y, (int)two.z, (int)two.w};
+                        int whole[2] = {0, 0}, half_sums = 0;
+                        if constexpr (F::HALVES) {
+                            half_sums = __ldg(&groups[(size_t)n * row_groups + group].half_sums);
+                            whole[0] = -F::ZERO * (int)(int16_t)(half_sums & 0xffff);
+                            whole[1] = -F::ZERO * (half_sums >> 16);
+                        } else if constexpr (F::ZERO != 0) {
+                            whole[0] = -F::ZERO * __ldg(&groups[(size_t)n * row_groups + group].sum);
+                        }
+#pragma unroll
+                        for (int k = 0; k < 8; k++) {
+                            int half = F::HALVES ? k / 4 : 0;
+                            whole[half] = __dp4a(words[k], with[k], whole[half]);
+                        }
+                        Share share = share_of<F>(whole, scales, half_sums);
+                        if constexpr (Turn<F, N>::WHOLE) {
+                            float scale = of_groups[n * row_groups + group].x;
+                            share.products = whole_share(share, scales.unit, scales.offset_unit, scale);
+                        }
+                        to.products[in_turn][n][lane] = share.products;
+                    }
+                }
+                // On their way while others multiply.
+                if (batch + 1 < BATCHES) {
+                    load(turn, batch + 1);
+                } else if (turn + 1 < turns) {
+                    load(turn + 1, 0);
+                }
+            }
+            arrive_at<N>(1 + turn % 2);
+        }
+        return;
+    }
+    constexpr int OWN = N / ADDERS<N> > 0 ? N / ADDERS<N> : 1;
+    unsigned first = (warp - WARPS) * OWN;
+    float sums[OWN] = {};
+    for (unsigned turn = 0; turn < turns; turn++) {
+        const Turn<F, N>& from = shared.turns[turn % 2];
+        wait_at<N>(1 + turn % 2);
+        unsigned count = min((unsigned)T, row_groups - turn * T);
+#pragma unroll 8
+        for (unsigned i = 0; i < count; i++) {
+            float unit = Turn<F, N>::WHOLE ? 0.0f : from.unit[i][lane];
+            float offset_unit = F::AFFINE && !Turn<F, N>::WHOLE ? from.offset_unit[i][lane] : 0.0f;
+#pragma unroll
+            for (int n = 0; n < OWN; n++) {
+                float products = from.products[i][first + n][lane];
+                if constexpr (Turn<F, N>::WHOLE) {
+                    sums[n] = __fadd_rn(sums[n], products);
+                } else {
+                    float2 scales = of_groups[(first + n) * row_groups + turn * T + i];
+                    sums[n] = accumulate<F>(sums[n], {products, 0.0f}, unit, offset_unit, scales.x, scales.y);
+                }
+            }
+        }
+        // Nobody waits for the last two.
+        if (turn + 2 < turns) arrive_at<N>(3 + turn % 2);
+    }
+    if (row < (unsigned)m.rows) {
+#pragma unroll
+        for (int n = 0; n < OWN; n++) out[(size_t)(first + n) * out_stride + row] = sums[n];
+    }
+}
+
+// The bits of 1.5 * 2^23: a whole number below 2^22 added to them is one added to that float.
+constexpr int WHOLE_BITS = 0x4b400000;
+constexpr float WHOLE = 12582912.0f;
+
+// d = a * b + c of the tensor cores.
+__device__ __forceinline__ void mma_k32(int (&d)[4], const int (&a)[4], const int (&b)[2], int c0, int c1) {
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%10,%11};"
+        : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c0), "r"(c1));
+}
+
+__device__ __forceinline__ void mma_k16(int (&d)[4], int a0, int a1, int b0, int c0, int c1) {
+    asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%7,%8,%7,%8};"
+        : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+        : "r"(a0), "r"(a1), "r"(b0), "r"(c0), "r"(c1));
+}
+
+// A block's tile of a product: rows of the matrix x rows of activations, two groups of columns at a time.
+constexpr int TILE_M = 128;
+constexpr int STEP = 2;
+// Bytes from one row of codes to the next in shared memory: eight rows lie in different banks.
+constexpr int PITCH = STEP * GROUP + 16;
+
+template <int TILE_N, bool HALVES>
+struct Shared {
+    uint8_t weights[2][TILE_M * PITCH];
+    uint8_t activations[2][TILE_N * PITCH];
+    // unit and offset unit
+    float2 scales[2][STEP][TILE_M];
+    // factors and minimums, a byte each
+    uint32_t factors[HALVES ? 2 : 1][HALVES ? STEP : 1][HALVES ? TILE_M : 1];
+    // Two at a time are read.
+    alignas(8) float scale[2][STEP][TILE_N];
+    float scaled_sum[2][STEP][TILE_N];
+    int sums[2][STEP][TILE_N];
+};
+
+// All rows of activations times all rows of the matrix, in tiles of the tensor cores; each result adds up group after
+// group, as on the CPU. 256 threads: 4 x 2 warps, each 32 x TILE_N / 2.
+template <typename F, int TILE_N>
+__device__ __forceinline__ void many(const Matrix& m, const int8_t* codes, const Group* groups, int count, float* out,
+                                     int out_stride) {
+    extern __shared__ __align__(16) uint8_t memory[];
+    auto& shared = *reinterpret_cast<Shared<TILE_N, F::HALVES>*>(memory);
+    constexpr int COLUMNS = TILE_N / 2 / 8;
+    int thread = threadIdx.x, lane = thread % WARP, warp = thread / WARP;
+    int row_in_tile = warp % 4 * 32 + lane / 4, column_in_tile = warp / 4 * (TILE_N / 2);
+    int first_row = blockIdx.x * TILE_M, first_column = blockIdx.y * TILE_N;
+    int row_groups = m.columns / GROUP;
+
+    begin();
+    // What a thread brings: one group of one row of each side.
+    int own = thread / STEP, own_group = thread % STEP;
+    bool has_row = first_row + own < m.rows;
+    bool has_column = own < TILE_N && first_column + own < count;
+    unsigned own_row = min(first_row + own, m.rows - 1);
+    size_t own_activations = (size_t)min(first_column + own, count - 1) * row_groups;
+    Loaded<F> loaded;
+    uint4 brought[2];
+    Group group_brought;
+    auto load = [&](int group) {
+        if (group >= row_groups) return;
+        loaded = load_group<F>(m, own_row, group);
+        if (own < TILE_N) {
+            const uint4* from = reinterpret_cast<const uint4*>(codes + (own_activations + group) * GROUP);
+            brought[0] = from[0];
+            brought[1] = from[1];
+            group_brought = groups[own_activations + group];
+        }
+    };
+    auto store = [&](int stage, int group) {
+        int words[8] = {};
+        Scales scales = {};
+        bool there = group < row_groups;
+        if (there && has_row) {
+            codes_of<F>(loaded, words);
+            scales = scales_of<F>(loaded, group);
+        }
+        int4* to = reinterpret_cast<int4*>(shared.weights[stage] + own * PITCH + own_group * GROUP);
+        to[0] = make_int4(words[0], words[1], words[2], words[3]);
+        to[1] = make_int4(words[4], words[5], words[6], words[7]);
+        shared.scales[stage][own_group][own] = make_float2(scales.unit, scales.offset_unit);
+        if constexpr (F::HALVES) {
+            shared.factors[stage][own_group][own] = (scales.factors[0] & 255) | (scales.factors[1] & 255) << 8 |
+                                                    scales.minimums[0] << 16 | scales.minimums[1] << 24;
+        }
+        if (own < TILE_N) {
+            bool here = there && has_column;
+            uint4* to = reinterpret_cast<uint4*>(shared.activations[stage] + own * PITCH + own_group * GROUP);
+            to[0] = here ? brought[0] : make_uint4(0, 0, 0, 0);
+            to[1] = here ? brought[1] : make_uint4(0, 0, 0, 0);
+            shared.scale[stage][own_group][own] = here ? group_brought.scale : 0.0f;
+            shared.scaled_sum[stage][own_group][own] = here ? group_brought.scaled_sum : 0.0f;
+            shared.sums[stage][own_group][own] = !here ? 0 : F::HALVES ? group_brought.half_sums : group_brought.sum;
+        }
+    };
+
+    float sums[2][COLUMNS][4] = {};
+    load(own_group);
+    store(0, own_group);
+    __syncthreads();
+    int stage = 0;
+    for (int step = 0; step < row_groups; step += STEP) {
+        int next = step + STEP;
+        if (next < row_groups) load(next + own_group);
+#pragma unroll
+        for (int k = 0; k < STEP; k++) {
+            int a[2][4];
+            float2 scales[2][2];
+            uint32_t factors[2][2];
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                const uint8_t* from = shared.weights[stage] + (row_in_tile + 16 * i) * PITCH + k * GROUP + lane % 4 * 4;
+                a[i][0] = *reinterpret_cast<const int*>(from);
+                a[i][1] = *reinterpret_cast<const int*>(from + 8 * PITCH);
+                a[i][2] = *reinterpret_cast<const int*>(from + 16);
+                a[i][3] = *reinterpret_cast<const int*>(from + 8 * PITCH + 16);
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    scales[i][half] = shared.scales[stage][k][row_in_tile + 16 * i + 8 * half];
+                    if constexpr (F::HALVES) {
+                        factors[i][half] = shared.factors[stage][k][row_in_tile + 16 * i + 8 * half];
+                    }
+                }
+            }
+#pragma unroll
+            for (int j = 0; j < COLUMNS; j++) {
+                int column = column_in_tile + j * 8;
+                const uint8_t* from = shared.activations[stage] + (column + lane / 4) * PITCH + k * GROUP + lane % 4 * 4;
+                int b[2] = {*reinterpret_cast<const int*>(from), *reinterpret_cast<const int*>(from + 16)};
+                int pair = column + lane % 4 * 2;
+                float2 scale = *reinterpret_cast<const float2*>(&shared.scale[stage][k][pair]);
+                float2 scaled_sum = {};
+                int2 of_codes = {};
+                if constexpr (F::AFFINE && !F::HALVES) {
+                    scaled_sum = *reinterpret_cast<const float2*>(&shared.scaled_sum[stage][k][pair]);
+                }
+                if constexpr (F::ZERO != 0 || F::HALVES) {
+                    of_codes = *reinterpret_cast<const int2*>(&shared.sums[stage][k][pair]);
+                }
+                const float scale_of[2] = {scale.x, scale.y}, scaled_sum_of[2] = {scaled_sum.x, scaled_sum.y};
+                const int sums_of[2] = {of_codes.x, of_codes.y};
+#pragma unroll
+                for (int i = 0; i < 2; i++) {
+                    int products[F::HALVES ? 2 : 1][4];
+                    if constexpr (F::HALVES) {
+                        int first[2], second[2];
+#pragma unroll
+                        for (int e = 0; e < 2; e++) {
+                            first[e] = -F::ZERO * (int)(int16_t)(sums_of[e] & 0xffff);
+                            second[e] = -F::ZERO * (sums_of[e] >> 16);
+                        }
+                        mma_k16(products[0], a[i][0], a[i][1], b[0], first[0], first[1]);
+                        mma_k16(products[1], a[i][2], a[i][3], b[1], second[0], second[1]);
+                    } else {
+                        const int c[2] = {WHOLE_BITS - F::ZERO * sums_of[0], WHOLE_BITS - F::ZERO * sums_of[1]};
+                        mma_k32(products[0], a[i], b, c[0], c[1]);
+                    }
+#pragma unroll
+                    for (int e = 0; e < 4; e++) {
+                        float2 of_row = scales[i][e / 2];
+                        Share share = {};
+                        if constexpr (F::HALVES) {
+                            uint32_t bytes = factors[i][e / 2];
+                            Scales with = {};
+                            with.factors[0] = F::AFFINE ? bytes & 255 : (int)(int8_t)(bytes & 255);
+                            with.factors[1] = F::AFFINE ? bytes >> 8 & 255 : (int)(int8_t)(bytes >> 8 & 255);
+                            with.minimums[0] = bytes >> 16 & 255;
+                            with.minimums[1] = bytes >> 24;
+                            const int whole[2] = {products[0][e], products[1][e]};
+                            share = share_of<F>(whole, with, sums_of[e % 2]);
+                        } else {
+                            share.products = __fsub_rn(__int_as_float(products[0][e]), WHOLE);
+                        }
+                        sums[i][j][e] = accumulate<F>(sums[i][j][e], share, of_row.x, of_row.y, scale_of[e % 2],
+                                                      scaled_sum_of[e % 2]);
+                    }
+                }
+            }
+        }
+        if (next < row_groups) {
+            // The other stage: everybody has left it at the last barrier.
+            store(1 - stage, next + own_group);
+            __syncthreads();
+            stage = 1 - stage;
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+#pragma unroll
+        for (int j = 0; j < COLUMNS; j++) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                int row = first_row + row_in_tile + 16 * i + e / 2 * 8;
+                int column = first_column + column_in_tile + j * 8 + lane % 4 * 2 + e % 2;
+                if (row < m.rows && column < count) out[(size_t)column * out_stride + row] = sums[i][j][e];
+            }
+        }
+    }
+}
+
+// Floats of any kind as float, eight at a time.
+struct F32 {
+    using Element = float;
+    static __device__ __forceinline__ void eight(const float* from, float (&out)[8]) {
+        float4 one = reinterpret_cast<const float4*>(from)[0], two = reinterpret_cast<const float4*>(from)[1];
+        out[0] = one.x, out[1] = one.y, out[2] = one.z, out[3] = one.w;
+        out[4] = two.x, out[5] = two.y, out[6] = two.z, out[7] = two.w;
+    }
+};
+struct F16 {
+    using Element = uint16_t;
+    static __device__ __forceinline__ void eight(const uint16_t* from, float (&out)[8]) {
+        uint4 bits = *reinterpret_cast<const uint4*>(from);
+        const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            out[2 * i] = half_of(words[i]);
+            out[2 * i + 1] = half_of(words[i] >> 16);
+        }
+    }
+};
+struct BF16 {
+    using Element = uint16_t;
+    static __device__ __forceinline__ void eight(const uint16_t* from, float (&out)[8]) {
+        uint4 bits = *reinterpret_cast<const uint4*>(from);
+        const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            out[2 * i] = __uint_as_float(words[i] << 16);
+            out[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
+        }
+    }
+};
+
+// Rows of a matrix of floats that a warp takes together.
+template <int N>
+constexpr int TOGETHER = N <= 4 ? 2 : 1;
+constexpr int FLOAT_WARPS = 4;
+
+__device__ __forceinline__ float warp_sum(float value) {
+#pragma unroll
+    for (int mask = 16; mask > 0; mask /= 2) value = __fadd_rn(value, __shfl_xor_sync(ALL, value, mask));
+    return value;
+}
+
+// As `few`, with weights and activations as they are, and the matrix row by row. It adds up in another order than the
+// CPU: results differ in their last bits.
+template <typename F, int N>
+__device__ __forceinline__ void few_floats(const Matrix& m, const float* values, float* out, int out_stride) {
+    constexpr int R = TOGETHER<N>;
+    int lane = threadIdx.x % WARP;
+    int row = (blockIdx.x * FLOAT_WARPS + threadIdx.x / WARP) * R;
+    begin();
+    if (row >= m.rows) return;
+    float sums[R][N] = {};
+#pragma unroll 2
+    for (int at = lane * 8; at < m.columns; at += WARP * 8) {
+        float weights[R][8];
+#pragma unroll
+        for (int r = 0; r < R; r++) {
+            size_t own = min(row + r, m.rows - 1);
+            F::eight(reinterpret_cast<const typename F::Element*>(m.codes) + own * m.columns + at, weights[r]);
+        }
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+            float with[8];
+            F32::eight(values + (size_t)n * m.columns + at, with);
+#pragma unroll
+            for (int r = 0; r < R; r++) {
+#pragma unroll
+                for (int i = 0; i < 8; i++) sums[r][n] = __fmaf_rn(weights[r][i], with[i], sums[r][n]);
+            }
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < R; r++) {
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+            float sum = warp_sum(sums[r][n]);
+            if (lane == 0 && row + r < m.rows) out[(size_t)n * out_stride + row + r] = sum;
+        }
+    }
+}
+
+// As `many`, in plain arithmetic: 64 x 64 results by 256 threads, 4 x 4 each.
+template <typename F>
+__device__ __forceinline__ void many_floats(const Matrix& m, const float* values, int count, float* out, int out_stride) {
+    begin();
+    constexpr int TILE = 64, DEPTH = 32;
+    __shared__ float weights[DEPTH][TILE + 4], activations[DEPTH][TILE + 4];
+    int thread = threadIdx.x, first_row = blockIdx.x * TILE, first_column = blockIdx.y * TILE;
+    int own = thread / 4, own_at = thread % 4 * 8;
+    const typename F::Element* from_weights =
+        reinterpret_cast<const typename F::Element*>(m.codes) + (size_t)min(first_row + own, m.rows - 1) * m.columns;
+    const float* from_values = values + (size_t)min(first_column + own, count - 1) * m.columns;
+    int x = thread % 16 * 4, y = thread / 16 * 4;
+    float sums[4][4] = {};
+    for (int depth = 0; depth < m.columns; depth += DEPTH) {
+        float w[8] = {}, a[8] = {};
+        if (depth + own_at < m.columns) {
+            F::eight(from_weights + depth + own_at, w);
+            F32::eight(from_values + depth + own_at, a);
+        }
+        __syncthreads();
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            weights[own_at + i][own] = w[i];
+            activations[own_at + i][own] = a[i];
+        }
+        __syncthreads();
+#pragma unroll
+        for (int k = 0; k < DEPTH; k++) {
+            float4 row = *reinterpret_cast<float4*>(&weights[k][x]);
+            float4 column = *reinterpret_cast<float4*>(&activations[k][y]);
+            const float rows[4] = {row.x, row.y, row.z, row.w}, columns[4] = {column.x, column.y, column.z, column.w};
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+#pragma unroll
+                for (int j = 0; j < 4; j++) sums[i][j] = __fmaf_rn(rows[i], columns[j], sums[i][j]);
+            }
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        for (int j = 0; j < 4; j++) {
+            int row = first_row + x + i, column = first_column + y + j;
+            if (row < m.rows && column < count) out[(size_t)column * out_stride + row] = sums[i][j];
+        }
+    }
+}
+
+#define FEW(NAME, F, N)                                                                                           \
+    extern "C" __global__ void __launch_bounds__((WARPS + ADDERS<N>)*WARP, N == 1 ? 2 : 1)                         \
+        few_##NAME##_##N(Matrix m, Rows a, int, float* out, int out_stride) {                                     \
+        few<F, N>(m, a.codes, a.groups, out, out_stride);                                                         \
+    }
+#define QUANTIZED(NAME, F)                                                                                        \
+    FEW(NAME, F, 1) FEW(NAME, F, 2) FEW(NAME, F, 4) FEW(NAME, F, 8) FEW(NAME, F, 16)                              \
+    extern "C" __global__ void __launch_bounds__(256)                                                             \
+        many_##NAME(Matrix m, Rows a, int count, float* out, int out_stride) {                                    \
+        many<F, 64>(m, a.codes, a.groups, count, out, out_stride);                                               \
+    }
+QUANTIZED(q4_0, Q4_0)
+QUANTIZED(q4_1, Q4_1)
+QUANTIZED(q5_0, Q5_0)
+QUANTIZED(q5_1, Q5_1)
+QUANTIZED(q8_0, Q8_0)
+QUANTIZED(q2_k, Q2K)
+QUANTIZED(q3_k, Q3K)
+QUANTIZED(q4_k, Q4K)
+QUANTIZED(q5_k, Q5K)
+QUANTIZED(q6_k, Q6K)
+
+#define FEW_FLOATS(NAME, F, N)                                                                                    \
+    extern "C" __global__ void __launch_bounds__(FLOAT_WARPS* WARP)                                               \
+        few_##NAME##_##N(Matrix m, Rows a, int, float* out, int out_stride) {                                     \
+        few_floats<F, N>(m, a.values, out, out_stride);                                                           \
+    }
+#define FLOATS(NAME, F)                                                                                           \
+    FEW_FLOATS(NAME, F, 1) FEW_FLOATS(NAME, F, 2) FEW_FLOATS(NAME, F, 4) FEW_FLOATS(NAME, F, 8)                   \
+    FEW_FLOATS(NAME, F, 16)                                                                                       \
+    extern "C" __global__ void __launch_bounds__(256)                                                             \
+        many_##NAME(Matrix m, Rows a, int count, float* out, int out_stride) {                                    \
+        many_floats<F>(m, a.values, count, out, out_stride);                                                      \
+    }
+FLOATS(f32, F32)
+FLOATS(f16, F16)
+FLOATS(bf16, BF16)

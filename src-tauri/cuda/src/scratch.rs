@@ -1,0 +1,209 @@
+//! The memory that steps need, which is used again from step to step.
+
+use std::sync::Arc;
+
+use tektra_kernels::PAGE;
+
+use crate::{
+    GpuError, LayerShape, MOST_GENERATED, MOST_ROWS,
+    gpu::{Gpu, Memory, Pinned},
+};
+
+/// Positions whose weighted values are added up together: `PART` of the kernels.
+pub(crate) const PART: usize = 256;
+
+/// What attention keeps between its kernels, at least: more rows of prompts go through them at once then.
+const LEAST_SCORES_BYTES: usize = 64 << 20;
+
+/// Positions that there is room for at first.
+const FIRST_POSITIONS: usize = 2048;
+
+/// `Kept` of the kernels.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct KeptArgument {
+    pub(crate) scores: u64,
+    pub(crate) largest: u64,
+    pub(crate) parts: u64,
+    pub(crate) first_row: i32,
+    pub(crate) positions: i32,
+}
+
+/// What attention keeps between its kernels.
+pub(crate) struct Kept {
+    scores: Memory,
+    largest: Memory,
+    parts: Memory,
+    pub(crate) positions: usize,
+    /// Rows that it has room for.
+    pub(crate) rows: usize,
+}
+
+impl Kept {
+    /// For sequences of up to `positions`.
+    fn new(gpu: &Arc<Gpu>, shape: &LayerShape, positions: usize) -> Result<Self, GpuError> {
+        let positions = positions.next_power_of_two().max(FIRST_POSITIONS);
+        let row_bytes = shape.heads * positions * 4;
+        let rows = (LEAST_SCORES_BYTES / row_bytes).clamp(MOST_GENERATED, MOST_ROWS);
+        Ok(Self {
+            scores: Memory::new(gpu, rows * row_bytes)?,
+            largest: Memory::new(gpu, rows * row_bytes / PAGE)?,
+            parts: Memory::new(gpu, rows * row_bytes / PART * shape.head_dim)?,
+            positions,
+            rows,
+        })
+    }
+
+    /// For rows from `first_row` on.
+    pub(crate) fn argument(&self, first_row: usize) -> KeptArgument {
+        KeptArgument {
+            scores: self.scores.address,
+            largest: self.largest.address,
+            parts: self.parts.address,
+            first_row: first_row as i32,
+            positions: self.positions as i32,
+        }
+    }
+}
+
+/// `Rows` of the kernels: activations as they are, as codes, and what belongs to 32 codes.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct RowsArgument {
+    pub(crate) values: u64,
+    pub(crate) codes: u64,
+    pub(crate) groups: u64,
+}
+
+/// Rows of activations in the GPU's memory.
+pub(crate) struct Rows {
+    values: Option<Memory>,
+    codes: Memory,
+    groups: Memory,
+    columns: usize,
+}
+
+impl Rows {
+    fn new(gpu: &Arc<Gpu>, columns: usize, with_values: bool) -> Result<Self, GpuError> {
+        let values = with_values.then(|| Memory::new(gpu, MOST_ROWS * columns * 4)).transpose()?;
+        let codes = Memory::new(gpu, MOST_ROWS * columns)?;
+        let groups = Memory::new(gpu, MOST_ROWS * columns / 32 * 16)?;
+        Ok(Self { values, codes, groups, columns })
+    }
+
+    /// The rows from `row` on.
+    pub(crate) fn from(&self, row: usize) -> RowsArgument {
+        let at = (row * self.columns) as u64;
+        RowsArgument {
+            values: self.values.as_ref().map_or(0, |values| values.address + 4 * at),
+            codes: self.codes.address + at,
+            groups: self.groups.address + at / 32 * 16,
+        }
+    }
+}
+
+/// What a step is given: written into pinned memory, then copied.
+pub(crate) struct Input<T> {
+    pub(crate) host: Pinned<T>,
+    pub(crate) device: Memory,
+}
+
+impl<T: Copy + Default> Input<T> {
+    pub(crate) fn new(gpu: &Arc<Gpu>, len: usize) -> Result<Self, GpuError> {
+        Ok(Self { host: Pinned::new(gpu, len)?, device: Memory::new(gpu, len * size_of::<T>())? })
+    }
+
+    /// Copies the first `len` values.
+    pub(crate) fn send(&mut self, len: usize) -> Result<(), GpuError> {
+        self.device.write(0, &self.host.values()[..len])
+    }
+
+    pub(crate) fn set(&mut self, values: impl IntoIterator<Item = T>) -> Result<usize, GpuError> {
+        let mut len = 0;
+        for (to, value) in self.host.values().iter_mut().zip(values) {
+            *to = value;
+            len += 1;
+        }
+        self.send(len)?;
+        Ok(len)
+    }
+}
+
+/// A `Token` of the kernels.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct Token {
+    pub(crate) position: i32,
+    pub(crate) first_page: i32,
+}
+
+/// A tile of the kernels: rows whose queries are computed together.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct Tile {
+    pub(crate) first_row: i32,
+    pub(crate) rows: i32,
+}
+
+pub(crate) struct Scratch {
+    /// The residual stream.
+    pub(crate) stream: Input<f32>,
+    pub(crate) angles: Input<f32>,
+    pub(crate) tokens: Input<Token>,
+    /// One row each of those that can be generated, then those of prompts.
+    pub(crate) tiles: Input<Tile>,
+    pub(crate) prompt_tiles: Vec<Tile>,
+    pub(crate) wanted: Input<i32>,
+    pub(crate) pages: Input<u64>,
+    pub(crate) normed: Rows,
+    pub(crate) attended: Rows,
+    pub(crate) gated: Rows,
+    /// Queries, keys and values of each row.
+    pub(crate) products: Memory,
+    pub(crate) query: Memory,
+    pub(crate) gate_up: Memory,
+    pub(crate) projected: Memory,
+    pub(crate) kept: Kept,
+}
+
+impl Scratch {
+    pub(crate) fn new(gpu: &Arc<Gpu>, shape: &LayerShape, with_values: bool) -> Result<Self, GpuError> {
+        let LayerShape { dim, heads, kv_heads, head_dim, feed_forward, rotated, .. } = *shape;
+        let floats = |columns: usize| Memory::new(gpu, MOST_ROWS * columns * 4);
+        Ok(Self {
+            stream: Input::new(gpu, MOST_ROWS * dim)?,
+            angles: Input::new(gpu, MOST_ROWS * rotated)?,
+            tokens: Input::new(gpu, MOST_ROWS)?,
+            tiles: Input::new(gpu, MOST_GENERATED + MOST_ROWS)?,
+            prompt_tiles: Vec::new(),
+            wanted: Input::new(gpu, MOST_ROWS)?,
+            pages: Input::new(gpu, 1024)?,
+            normed: Rows::new(gpu, dim, with_values)?,
+            attended: Rows::new(gpu, heads * head_dim, with_values)?,
+            gated: Rows::new(gpu, feed_forward, with_values)?,
+            products: floats((heads + 2 * kv_heads) * head_dim)?,
+            query: floats(heads * head_dim)?,
+            gate_up: floats(2 * feed_forward)?,
+            projected: floats(dim)?,
+            kept: Kept::new(gpu, shape, 0)?,
+        })
+    }
+
+    /// Makes room for sequences of up to `positions`, and says whether something lies elsewhere now.
+    pub(crate) fn grow(
+        &mut self,
+        gpu: &Arc<Gpu>,
+        shape: &LayerShape,
+        positions: usize,
+        pages: usize,
+    ) -> Result<bool, GpuError> {
+        let (short, few) = (positions > self.kept.positions, pages > self.pages.host.values().len());
+        if short {
+            self.kept = Kept::new(gpu, shape, positions)?;
+        }
+        if few {
+            self.pages = Input::new(gpu, pages.next_power_of_two())?;
+        }
+        Ok(short || few)
+    }
+}

@@ -1,0 +1,61 @@
+//! What Tektra's own executor keeps of a model whose first layers lie on GPUs: `tektra-cuda` (`matrix.rs`, `scratch.rs`,
+//! `page.rs`) there, and the CPU executor's forms on the CPU.
+
+use super::{Held, MIB, PAGE_TOKENS, Parts, Plan, Sizes, cpu_executor};
+use crate::{
+    facts::{Facts, Part},
+    precision::KvType,
+};
+
+/// Rows of a step (`MOST_ROWS`), of them tokens that are generated side by side (`MOST_GENERATED`), and rows whose logits
+/// are computed at once (`LOGIT_ROWS`).
+const STEP_ROWS: u64 = 528;
+const GENERATED_ROWS: u64 = 16;
+const LOGIT_ROWS: u64 = 64;
+
+/// What attention keeps at least, and for how many positions (`LEAST_SCORES_BYTES`, `FIRST_POSITIONS`).
+const LEAST_SCORES_BYTES: u64 = 64 * MIB;
+const FIRST_POSITIONS: u64 = 2048;
+
+/// What pages are taken from the GPU in (`PIECE_BYTES`).
+const PAGES_BYTES: u64 = 32 * MIB;
+
+/// The driver's context and the kernels' code.
+const CONTEXT_BYTES: u64 = 600 * MIB;
+
+/// On a GPU: its layers' tensors as they are; on the first the output, which may be the embeddings; and memory for a step.
+pub(crate) fn on_gpu(facts: &Facts, context_tokens: u32) -> Held {
+    let shape = Sizes::of(facts);
+    let output = if facts.embeddings_are_output() { Part::Embeddings } else { Part::Output };
+    let parts = [Part::Attention, Part::FeedForward, Part::Norms, Part::Other];
+    let queries = shape.heads.saturating_mul(shape.key_length);
+    let keys = shape.kv_heads.saturating_mul(shape.key_length);
+    let floats = [shape.embedding * 2, queries * 2, keys * 2, shape.feed_forward * 2, shape.key_length];
+    // A code, and 16 bytes for 32 of them.
+    let codes = (shape.embedding + queries + shape.feed_forward) * 3 / 2;
+    let row = floats.iter().fold(codes, |sum, count| sum.saturating_add(count.saturating_mul(4)));
+    let positions = u64::from(context_tokens).next_power_of_two().max(FIRST_POSITIONS);
+    let scores = (GENERATED_ROWS * 4 * shape.heads).saturating_mul(positions).max(LEAST_SCORES_BYTES);
+    // The largest score of each page, and the weighted values of each 256 positions.
+    let kept = scores.saturating_add(scores / PAGE_TOKENS).saturating_add(scores / 256 * shape.key_length);
+    let logits = LOGIT_ROWS * 4 * shape.vocabulary;
+    let step = STEP_ROWS.saturating_mul(row).saturating_add(kept).saturating_add(logits);
+    Held {
+        layers: parts.map(|part| facts.part_bytes(part)).into_iter().fold(0, u64::saturating_add),
+        ends: facts.part_bytes(output),
+        compute: step.saturating_add(PAGES_BYTES).saturating_add(CONTEXT_BYTES),
+    }
+}
+
+/// On the CPU: layers as the CPU executor keeps them, without an output.
+pub(crate) fn on_cpu(facts: &Facts, context_tokens: u32) -> Held {
+    let Parts { weights, compute, .. } = cpu_executor(facts, &Plan::cpu(context_tokens));
+    let output = if facts.embeddings_are_output() { Part::Embeddings } else { Part::Output };
+    Held { layers: weights.saturating_sub(facts.part_bytes(output)), ends: 0, compute }
+}
+
+/// Keys and values of one conversation in all layers, wherever they lie.
+pub(crate) fn kv_bytes(facts: &Facts, context_tokens: u32, kv: KvType) -> u64 {
+    let tokens = u64::from(context_tokens).next_multiple_of(PAGE_TOKENS);
+    Sizes::of(facts).kv_token_bytes(kv).saturating_mul(tokens)
+}
