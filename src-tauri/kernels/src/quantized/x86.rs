@@ -125,6 +125,19 @@ unsafe fn add_group<D: Dot, B: Blocks, const A: usize>(
     }
 }
 
+/// Asks for what lies as far ahead of group `in_block` as the instruction set wants it.
+#[inline(always)]
+unsafe fn fetch<D: Dot, B: Blocks>(block: *const u8, in_block: usize) {
+    if D::AHEAD > 0 {
+        let share = LANES * B::BYTES / B::GROUPS;
+        for line in (0..share).step_by(64) {
+            let address = block.wrapping_add(D::AHEAD + in_block * share + line);
+            // SAFETY: an address that is asked for need not be a good one.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+        }
+    }
+}
+
 /// Rows `first..end` of `matrix` times rows `at..at + A` of the activations, weights taken apart on the way.
 #[inline(always)]
 unsafe fn few<D: Dot, B: Blocks, const A: usize>(
@@ -144,6 +157,7 @@ unsafe fn few<D: Dot, B: Blocks, const A: usize>(
             for index in 0..matrix.columns / GROUP / B::GROUPS {
                 each_group!(B, IN_BLOCK => {
                     let group = index * B::GROUPS + IN_BLOCK;
+                    fetch::<D, B>(block, IN_BLOCK);
                     // The sums of several groups and more than one row would not stay in registers.
                     if A == 1 && (D::IN_PLACE || B::TOGETHER > 1) {
                         let in_set = IN_BLOCK % B::TOGETHER;
