@@ -1,130 +1,239 @@
 //! Products with weights that are plain floats.
+//!
+//! A vector of sums for each row of weights with each row of activations, to which columns are added from the first to
+//! the last: in pieces of columns that the first-level cache holds, between which the sums wait in memory.
+
+use std::cell::RefCell;
 
 use crate::{
     Activations, Format, Packed, packed,
-    simd::{LANES, Simd, at_every_level},
+    simd::{LANES, Register, Simd, at_every_level},
 };
 
+/// Rows `first..end` of a product with a float matrix. `out` as in `quantized::product`, but as an address.
+pub(crate) fn product(matrix: &Packed, first: usize, end: usize, activations: &Activations, out: Out) {
+    SCRATCH.with_borrow_mut(|scratch| product_with(scratch, matrix, first, end, activations, out));
+}
+
 at_every_level! {
-    /// Rows `first..end` of a product with a float matrix. `out` as in `quantized::product`, but as an address.
-    pub(crate) fn product(matrix: &Packed, first: usize, end: usize, activations: &Activations, out: Out)
-        = rows
+    fn product_with(
+        scratch: &mut Scratch,
+        matrix: &Packed,
+        first: usize,
+        end: usize,
+        activations: &Activations,
+        out: Out,
+    ) = rows
 }
 
 /// Where results go; each caller writes rows of its own.
 #[derive(Clone, Copy)]
 pub(crate) struct Out(pub(crate) *mut f32);
 
-/// Activations that are met by all rows of weights before the next ones are: they stay in the second-level cache.
-const BLOCK_BYTES: usize = 192 << 10;
+/// A vector where no load crosses a line of the cache.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line([f32; LANES]);
 
-#[inline(always)]
-unsafe fn rows<S: Simd>(matrix: &Packed, first: usize, end: usize, activations: &Activations, out: Out) {
-    unsafe {
-        let block = (BLOCK_BYTES / (4 * matrix.columns.max(1))).max(TOGETHER) / TOGETHER * TOGETHER;
-        for at in (0..activations.rows).step_by(block) {
-            let rows = block.min(activations.rows - at);
-            match (S::FLOAT_ROWS, rows < TOGETHER) {
-                (8, _) => tiles::<S, 8>(matrix, first, end, activations, at, rows, out),
-                (4, true) => tiles::<S, 4>(matrix, first, end, activations, at, rows, out),
-                // More sums than that would not stay in registers.
-                _ => tiles::<S, 2>(matrix, first, end, activations, at, rows, out),
-            }
-        }
-    }
+/// One line of each of eight rows of weights.
+type Eight = [Line; packed::LANES];
+
+#[derive(Default)]
+struct Scratch {
+    /// Of each eight rows of weights, with each row of activations.
+    sums: Vec<Eight>,
+    /// A piece of eight rows of weights in single precision.
+    weights: Vec<Eight>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { sums: Vec::new(), weights: Vec::new() }) };
 }
 
 /// Rows of activations that share what is in registers.
 const TOGETHER: usize = 3;
 
-/// `R` rows of weights at a time, and three of activations, of the `rows` from `at` on.
+/// Vectors of columns in a piece: its weights and activations stay in the first-level cache.
+const PIECE: usize = 32;
+
+/// Eights of rows of weights, and rows of activations, of which the sums stay in the second-level cache beside a piece
+/// of these activations.
+const BLOCK: (usize, usize) = (4, 22 * TOGETHER);
+
 #[inline(always)]
-unsafe fn tiles<S: Simd, const R: usize>(
+unsafe fn rows<S: Simd>(
+    scratch: &mut Scratch,
     matrix: &Packed,
     first: usize,
     end: usize,
     activations: &Activations,
-    at: usize,
-    rows: usize,
     out: Out,
 ) {
     unsafe {
-        for row in (first..end).step_by(R) {
-            let (mut at, end_of_block) = (at, at + rows);
-            while at + TOGETHER <= end_of_block {
-                tile::<S, R, TOGETHER>(matrix, row, end, activations, at, out);
-                at += TOGETHER;
+        macro_rules! run {
+            ($bytes:literal, $load:expr) => {
+                blocks::<S, $bytes>(scratch, matrix, first, end, activations, out, $load)
+            };
+        }
+        match matrix.format {
+            Format::F16 => run!(2, |at| S::Register::load_f16(at.cast())),
+            Format::BF16 => run!(2, |at| S::Register::load_bf16(at.cast())),
+            _ => run!(4, |at| S::Register::load(at.cast())),
+        }
+    }
+}
+
+/// The product block by block, of weights of `BYTES` each, which `load` makes floats.
+#[inline(always)]
+unsafe fn blocks<S: Simd, const BYTES: usize>(
+    scratch: &mut Scratch,
+    matrix: &Packed,
+    first: usize,
+    end: usize,
+    activations: &Activations,
+    out: Out,
+    load: impl Fn(*const u8) -> S::Register + Copy,
+) {
+    unsafe {
+        let few = activations.rows < TOGETHER;
+        let eights = if few { 1 } else { BLOCK.0 };
+        let zero = Line([0.0; LANES]);
+        scratch.weights.resize(PIECE, [zero; packed::LANES]);
+        for row in (first..end).step_by(eights * packed::LANES) {
+            let end = end.min(row + eights * packed::LANES);
+            for at in (0..activations.rows).step_by(BLOCK.1) {
+                let rows = BLOCK.1.min(activations.rows - at);
+                scratch.sums.clear();
+                scratch.sums.resize(eights * rows, [zero; packed::LANES]);
+                let vectors = matrix.columns / LANES;
+                for vector in (0..vectors).step_by(PIECE) {
+                    let piece = PIECE.min(vectors - vector);
+                    let values = activations.values.as_ptr().add(at * matrix.columns + vector * LANES);
+                    for (eight, sums) in (row..end).step_by(packed::LANES).zip(scratch.sums.chunks_exact_mut(rows)) {
+                        let weights = matrix.eight_rows(eight).as_ptr().add(vector * packed::LANES * LANES * BYTES);
+                        if few {
+                            for (a, sums) in sums.iter_mut().enumerate() {
+                                let values = values.add(a * matrix.columns);
+                                tiles::<S::Register, 8, 1, BYTES>(weights, piece, values, 0, sums, load);
+                            }
+                        } else {
+                            let lines = scratch.weights.as_mut_ptr().cast::<f32>();
+                            for at in (0..piece * packed::LANES * LANES).step_by(S::Register::LANES) {
+                                load(weights.add(at * BYTES)).store(lines.add(at));
+                            }
+                            let lines = lines.cast_const().cast();
+                            meet::<S::Register>(lines, piece, values, matrix.columns, sums);
+                        }
+                    }
+                }
+                for (eight, sums) in (row..end).step_by(packed::LANES).zip(scratch.sums.chunks_exact(rows)) {
+                    finish::<S>(matrix, eight, end, activations, at, sums, out);
+                }
             }
-            while at < end_of_block {
-                tile::<S, R, 1>(matrix, row, end, activations, at, out);
-                at += 1;
+        }
+    }
+}
+
+/// Adds a piece of eight rows of weights to the sums with each row of activations.
+#[inline(always)]
+unsafe fn meet<V: Register>(weights: *const u8, piece: usize, values: *const f32, columns: usize, sums: &mut [Eight]) {
+    unsafe {
+        let load = |at: *const u8| V::load(at.cast());
+        let mut at = 0;
+        while at + TOGETHER <= sums.len() {
+            let (values, sums) = (values.add(at * columns), sums.as_mut_ptr().add(at));
+            if V::FLOAT_ROWS == 4 {
+                tiles::<V, 4, TOGETHER, 4>(weights, piece, values, columns, sums, load);
+            } else {
+                tiles::<V, 8, TOGETHER, 4>(weights, piece, values, columns, sums, load);
+            }
+            at += TOGETHER;
+        }
+        while at < sums.len() {
+            let (values, sums) = (values.add(at * columns), sums.as_mut_ptr().add(at));
+            tiles::<V, 8, 1, 4>(weights, piece, values, columns, sums, load);
+            at += 1;
+        }
+    }
+}
+
+/// Adds a piece to the sums of eight rows of weights with `A` of activations: `R` rows and a register's lanes at a time.
+#[inline(always)]
+unsafe fn tiles<V: Register, const R: usize, const A: usize, const BYTES: usize>(
+    weights: *const u8,
+    piece: usize,
+    values: *const f32,
+    columns: usize,
+    sums: *mut Eight,
+    load: impl Fn(*const u8) -> V + Copy,
+) {
+    unsafe {
+        for row in (0..packed::LANES).step_by(R) {
+            for lane in (0..LANES).step_by(V::LANES) {
+                let weights = weights.add((row * LANES + lane) * BYTES);
+                let values: [*const f32; A] = std::array::from_fn(|a| values.add(a * columns + lane));
+                let sums = sums.cast::<f32>().add(row * LANES + lane);
+                tile::<V, R, A, BYTES>(weights, piece, values, sums, load);
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn tile<S: Simd, const R: usize, const A: usize>(
+unsafe fn tile<V: Register, const R: usize, const A: usize, const BYTES: usize>(
+    mut weights: *const u8,
+    piece: usize,
+    values: [*const f32; A],
+    sums: *mut f32,
+    load: impl Fn(*const u8) -> V + Copy,
+) {
+    unsafe {
+        let place = |r: usize, a: usize| sums.add((a * packed::LANES + r) * LANES);
+        let mut all: [[V; A]; R] = std::array::from_fn(|r| std::array::from_fn(|a| V::load(place(r, a))));
+        for vector in 0..piece {
+            let value: [V; A] = std::array::from_fn(|a| V::load(values[a].add(vector * LANES)));
+            for r in 0..R {
+                let weights = load(weights.add(r * LANES * BYTES));
+                for a in 0..A {
+                    all[r][a] = all[r][a].plus_product(weights, value[a]);
+                }
+            }
+            weights = weights.add(packed::LANES * LANES * BYTES);
+        }
+        for r in 0..R {
+            for a in 0..A {
+                all[r][a].store(place(r, a));
+            }
+        }
+    }
+}
+
+/// Writes the results of eight rows of weights, to which the columns that make no vector are added here.
+#[inline(always)]
+unsafe fn finish<S: Simd>(
     matrix: &Packed,
     first: usize,
     end: usize,
     activations: &Activations,
     at: usize,
+    sums: &[Eight],
     out: Out,
 ) {
     unsafe {
         let (columns, bytes) = (matrix.columns, matrix.format.block_bytes());
         let whole = columns / LANES * LANES;
-        let eight = matrix.eight_rows(first / packed::LANES * packed::LANES).as_ptr();
-        let lane = first % packed::LANES;
-        let values: [*const f32; A] = std::array::from_fn(|a| activations.values.as_ptr().add((at + a) * columns));
-        let rows = eight.add(lane * LANES * bytes);
-        let sums = match matrix.format {
-            Format::F16 => products::<S, R, A>(rows, values, whole, 2, |at| S::load_f16(at.cast())),
-            Format::BF16 => products::<S, R, A>(rows, values, whole, 2, |at| S::load_bf16(at.cast())),
-            _ => products::<S, R, A>(rows, values, whole, 4, |at| S::load(at.cast())),
-        };
-        let rest = eight.add(packed::LANES * whole * bytes + lane * (columns - whole) * bytes);
-        for row in 0..R.min(end - first) {
-            for a in 0..A {
-                let mut sum = S::sum(sums[row][a]);
+        let rest = matrix.eight_rows(first).as_ptr().add(packed::LANES * whole * bytes);
+        for (a, sums) in sums.iter().enumerate() {
+            let values = activations.values.as_ptr().add((at + a) * columns);
+            for row in 0..packed::LANES.min(end - first) {
+                let mut sum = S::sum(S::load(sums[row].0.as_ptr()));
                 for column in whole..columns {
                     sum += element(matrix.format, rest.add(row * (columns - whole) * bytes), column - whole)
-                        * *values[a].add(column);
+                        * *values.add(column);
                 }
                 *out.0.add((at + a) * matrix.rows + first + row) = sum;
             }
         }
-    }
-}
-
-/// The vectors of sums of each row of weights and each row of activations.
-#[inline(always)]
-unsafe fn products<S: Simd, const R: usize, const A: usize>(
-    mut rows: *const u8,
-    values: [*const f32; A],
-    columns: usize,
-    bytes: usize,
-    load: impl Fn(*const u8) -> S::F,
-) -> [[S::F; A]; R] {
-    unsafe {
-        let mut sums = [[S::splat(0.0); A]; R];
-        let mut column = 0;
-        while column < columns {
-            let mut value = [S::splat(0.0); A];
-            for a in 0..A {
-                value[a] = S::load(values[a].add(column));
-            }
-            for r in 0..R {
-                let weights = load(rows.add(r * LANES * bytes));
-                for a in 0..A {
-                    sums[r][a] = S::fma(weights, value[a], sums[r][a]);
-                }
-            }
-            column += LANES;
-            rows = rows.add(packed::LANES * LANES * bytes);
-        }
-        sums
     }
 }
 

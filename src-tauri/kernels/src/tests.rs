@@ -2,7 +2,7 @@
 
 use super::{
     product::multiply_at,
-    simd::{LANES, Portable, Simd, at_every_level},
+    simd::{LANES, Portable, Register, Simd, at_every_level},
     *,
 };
 
@@ -141,7 +141,8 @@ fn a_row_does_not_depend_on_its_company_nor_on_the_threads() {
         let columns = 512;
         let bytes = weights(&mut random, format, 70, columns, false);
         let matrix = Matrix::new(format, 70, columns, &bytes).expect("a matrix");
-        let all = activations(&mut random, 29, columns);
+        // More than products of floats take at a time.
+        let all = activations(&mut random, 71, columns);
         for level in Level::available() {
             let together = run(level, 1, matrix, &all);
             assert_eq!(together, run(level, 3, matrix, &all), "{format:?} {level:?}: threads");
@@ -193,7 +194,15 @@ unsafe fn operations<S: Simd>(x: &[f32], y: &[f32], halves: &[u16], codes: &[i8]
         out.extend(S::lanes(S::round(x)));
         out.extend(S::lanes(S::exp(x)));
         out.extend(S::lanes(S::load_f16(halves.as_ptr())));
-        out.extend(S::lanes(S::load_bf16(halves.as_ptr())));
+        let mut whole = [0.0; LANES];
+        for at in (0..LANES).step_by(S::Register::LANES) {
+            S::Register::load_bf16(halves.as_ptr().add(at)).store(whole.as_mut_ptr().add(at));
+        }
+        out.extend(whole);
+        for at in (0..LANES).step_by(S::Register::LANES) {
+            S::Register::load_f16(halves.as_ptr().add(at)).store(whole.as_mut_ptr().add(at));
+        }
+        out.extend(whole);
         out.extend(S::lanes(S::load_i8(codes.as_ptr())));
         out.extend([S::sum(x), S::largest(x)]);
     }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::formats::Blocks;
+use super::{formats::Blocks, shared::From, x86::four};
 
 /// The 8-bit dot product of an instruction set: each 32-bit lane gains four products of codes and activations.
 ///
@@ -13,6 +13,9 @@ pub(super) unsafe trait Dot {
     const IN_PLACE: bool;
     /// Whether codes beyond 128 are multiplied as the signed numbers that they stand for, 128 less.
     const SIGNED: bool = false;
+    /// How many bytes ahead weights are asked for with few rows of activations, 0 for not at all: where taking them
+    /// apart takes long, the processor does not look so far ahead that memory works meanwhile.
+    const AHEAD: usize = 0;
     unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i;
 
     /// The products of a group's halves; of formats with one scale for both, the first may hold all.
@@ -22,6 +25,26 @@ pub(super) unsafe trait Dot {
             let mut sums = [_mm256_setzero_si256(); 2];
             for i in 0..8 {
                 sums[i / 4] = Self::dot(sums[i / 4], codes[i], activations[i]);
+            }
+            sums
+        }
+    }
+
+    /// The products of the halves of the groups that lie together, of which `group` is the first, with one row; as for
+    /// [`Dot::group`]. Every word is read once.
+    #[inline(always)]
+    unsafe fn products<B: Blocks, const IN_BLOCK: usize>(
+        block: *const u8,
+        group: usize,
+        from: &From,
+    ) -> [[__m256i; 2]; 4] {
+        unsafe {
+            let mut sums = [[_mm256_setzero_si256(); 2]; 4];
+            for i in 0..8 {
+                let codes = B::codes::<IN_BLOCK>(block, i, true);
+                for k in 0..B::TOGETHER {
+                    sums[k][i / 4] = Self::dot(sums[k][i / 4], codes[k], four(from, group + k, i));
+                }
             }
             sums
         }
@@ -53,24 +76,38 @@ unsafe impl Dot for VnniAvx {
 pub(super) struct Multiply;
 
 impl Multiply {
+    /// Pairs of products, in 16 bits.
+    #[inline(always)]
+    unsafe fn pairs<B: Blocks>(codes: __m256i, activations: __m256i) -> __m256i {
+        unsafe {
+            if B::MOST > 128 {
+                let signed = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
+                _mm256_maddubs_epi16(_mm256_abs_epi8(signed), _mm256_sign_epi8(activations, signed))
+            } else {
+                _mm256_maddubs_epi16(codes, activations)
+            }
+        }
+    }
+
+    /// Adds the pairs of vector `i` of `count` to what is in 16 bits, and that to `wide` whenever no more would fit.
+    #[inline(always)]
+    unsafe fn add<B: Blocks>(i: usize, count: usize, pairs: __m256i, narrow: &mut __m256i, wide: &mut __m256i) {
+        unsafe {
+            let fit = (i16::MAX as i32 / (2 * 127 * B::MOST)).max(1) as usize;
+            *narrow = if i.is_multiple_of(fit) { pairs } else { _mm256_add_epi16(*narrow, pairs) };
+            if (i + 1).is_multiple_of(fit) || i + 1 == count {
+                *wide = _mm256_add_epi32(*wide, _mm256_madd_epi16(*narrow, _mm256_set1_epi16(1)));
+            }
+        }
+    }
+
     /// Pairs of products, in 16 bits, of as many vectors as fit, then in 32.
     #[inline(always)]
     unsafe fn sum<B: Blocks, const N: usize>(codes: [__m256i; N], activations: [__m256i; N]) -> __m256i {
         unsafe {
-            let one = _mm256_set1_epi16(1);
             let (mut narrow, mut wide) = (_mm256_setzero_si256(), _mm256_setzero_si256());
-            let fit = (i16::MAX as i32 / (2 * 127 * B::MOST)).max(1) as usize;
             for i in 0..N {
-                let pairs = if B::MOST > 128 {
-                    let signed = _mm256_xor_si256(codes[i], _mm256_set1_epi8(-128));
-                    _mm256_maddubs_epi16(_mm256_abs_epi8(signed), _mm256_sign_epi8(activations[i], signed))
-                } else {
-                    _mm256_maddubs_epi16(codes[i], activations[i])
-                };
-                narrow = if i % fit == 0 { pairs } else { _mm256_add_epi16(narrow, pairs) };
-                if (i + 1) % fit == 0 || i + 1 == N {
-                    wide = _mm256_add_epi32(wide, _mm256_madd_epi16(narrow, one));
-                }
+                Self::add::<B>(i, N, Self::pairs::<B>(codes[i], activations[i]), &mut narrow, &mut wide);
             }
             wide
         }
@@ -81,6 +118,7 @@ impl Multiply {
 unsafe impl Dot for Multiply {
     const IN_PLACE: bool = false;
     const SIGNED: bool = true;
+    const AHEAD: usize = 4096;
 
     #[inline(always)]
     unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
@@ -102,6 +140,26 @@ unsafe impl Dot for Multiply {
             };
             let ((one, with_one), (two, with_two)) = (half(0), half(4));
             [Self::sum::<B, 4>(one, with_one), Self::sum::<B, 4>(two, with_two)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn products<B: Blocks, const IN_BLOCK: usize>(
+        block: *const u8,
+        group: usize,
+        from: &From,
+    ) -> [[__m256i; 2]; 4] {
+        unsafe {
+            let count = if B::HALVES { 4 } else { 8 };
+            let (mut narrow, mut sums) = ([_mm256_setzero_si256(); 4], [[_mm256_setzero_si256(); 2]; 4]);
+            for i in 0..8 {
+                let codes = B::codes::<IN_BLOCK>(block, i, false);
+                for k in 0..B::TOGETHER {
+                    let pairs = Self::pairs::<B>(codes[k], four(from, group + k, i));
+                    Self::add::<B>(i % count, count, pairs, &mut narrow[k], &mut sums[k][i / count]);
+                }
+            }
+            sums
         }
     }
 }

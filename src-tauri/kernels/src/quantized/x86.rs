@@ -88,7 +88,7 @@ unsafe fn write(out: *mut f32, results: __m256, count: usize) {
 
 /// The activations that vector `i` of the codes of group `group` meets.
 #[inline(always)]
-unsafe fn four(from: &From, group: usize, i: usize) -> __m256i {
+pub(super) unsafe fn four(from: &From, group: usize, i: usize) -> __m256i {
     unsafe { _mm256_set1_epi32(from.codes.add(group * GROUP + 4 * i).cast::<i32>().read_unaligned()) }
 }
 
@@ -125,22 +125,16 @@ unsafe fn add_group<D: Dot, B: Blocks, const A: usize>(
     }
 }
 
-/// The products of the halves of the groups that lie together, of which `group` is the first, with one row.
+/// Asks for what lies as far ahead of group `in_block` as the instruction set wants it.
 #[inline(always)]
-unsafe fn products<D: Dot, B: Blocks, const IN_BLOCK: usize>(
-    block: *const u8,
-    group: usize,
-    from: &From,
-) -> [[__m256i; 2]; 4] {
-    unsafe {
-        let mut sums = [[_mm256_setzero_si256(); 2]; 4];
-        for i in 0..8 {
-            let codes = B::codes::<IN_BLOCK>(block, i, true);
-            for k in 0..B::TOGETHER {
-                sums[k][i / 4] = D::dot(sums[k][i / 4], codes[k], four(from, group + k, i));
-            }
+unsafe fn fetch<D: Dot, B: Blocks>(block: *const u8, in_block: usize) {
+    if D::AHEAD > 0 {
+        let share = LANES * B::BYTES / B::GROUPS;
+        for line in (0..share).step_by(64) {
+            let address = block.wrapping_add(D::AHEAD + in_block * share + line);
+            // SAFETY: an address that is asked for need not be a good one.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
         }
-        sums
     }
 }
 
@@ -163,13 +157,15 @@ unsafe fn few<D: Dot, B: Blocks, const A: usize>(
             for index in 0..matrix.columns / GROUP / B::GROUPS {
                 each_group!(B, IN_BLOCK => {
                     let group = index * B::GROUPS + IN_BLOCK;
+                    fetch::<D, B>(block, IN_BLOCK);
                     // The sums of several groups and more than one row would not stay in registers.
-                    if A == 1 && D::IN_PLACE {
+                    if A == 1 && (D::IN_PLACE || B::TOGETHER > 1) {
                         let in_set = IN_BLOCK % B::TOGETHER;
                         if in_set == 0 {
-                            sums = products::<D, B, IN_BLOCK>(block, group, &from[0]);
+                            sums = D::products::<B, IN_BLOCK>(block, group, &from[0]);
                         }
-                        let (scales, lift) = (B::scales::<IN_BLOCK>(block), B::LIFTS[in_set]);
+                        let lift = if D::IN_PLACE { B::LIFTS[in_set] } else { 0 };
+                        let scales = B::scales::<IN_BLOCK>(block);
                         results[0] = accumulate::<D, B>(results[0], sums[in_set], lift, &scales, &from[0], group);
                     } else {
                         let (codes, scales) = (codes_of_group::<B, IN_BLOCK>(block), B::scales::<IN_BLOCK>(block));

@@ -86,6 +86,27 @@ pub fn level() -> Level {
 /// Elements of a vector at every level: sums are taken over the same lanes everywhere, and are therefore the same.
 pub(crate) const LANES: usize = 16;
 
+/// A register of the processor, which holds some lanes of a vector: more rows at a time fit the registers where a kernel
+/// takes these lanes alone and then the others.
+///
+/// # Safety
+/// As for [`Simd`]; pointers must be good for as many elements as the register has lanes.
+pub(crate) unsafe trait Register: Copy {
+    /// Elements: [`LANES`] or a part of that.
+    const LANES: usize;
+    /// Rows of weights that a product of floats takes at a time with three rows of activations, 4 or 8: as many sums as
+    /// the registers are good for.
+    const FLOAT_ROWS: usize = 8;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    /// From IEEE half precision.
+    unsafe fn load_f16(from: *const u16) -> Self;
+    /// From bfloat16.
+    unsafe fn load_bf16(from: *const u16) -> Self;
+    /// `a * b + self`.
+    unsafe fn plus_product(self, a: Self, b: Self) -> Self;
+}
+
 /// A vector of `f32` and what the kernels do with it.
 ///
 /// # Safety
@@ -93,16 +114,13 @@ pub(crate) const LANES: usize = 16;
 /// [`LANES`] elements.
 pub(crate) unsafe trait Simd: Copy + 'static {
     type F: Copy;
-    /// Rows of weights that a product of floats takes at a time with one row of activations: 2, 4 or 8, as many as the
-    /// registers are good for.
-    const FLOAT_ROWS: usize = 4;
+    /// The registers that make a vector.
+    type Register: Register;
     unsafe fn splat(value: f32) -> Self::F;
     unsafe fn load(from: *const f32) -> Self::F;
     unsafe fn store(to: *mut f32, value: Self::F);
     /// From IEEE half precision.
     unsafe fn load_f16(from: *const u16) -> Self::F;
-    /// From bfloat16.
-    unsafe fn load_bf16(from: *const u16) -> Self::F;
     /// From whole numbers of 8 bits.
     unsafe fn load_i8(from: *const i8) -> Self::F;
     /// Asks for the cache line at an address, which need not be a good one; nothing where there is no such instruction.

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::Simd;
+use super::{Register, Simd};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Neon;
@@ -31,11 +31,6 @@ unsafe fn load_u16(from: *const u16) -> [uint16x4_t; 4] {
     unsafe { [vld1_u16(from), vld1_u16(from.add(4)), vld1_u16(from.add(8)), vld1_u16(from.add(12))] }
 }
 
-#[inline(always)]
-unsafe fn brain_to_floats(halves: uint16x4_t) -> float32x4_t {
-    unsafe { vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(halves))) }
-}
-
 // The second operand for a NaN, as x86 does it; the instructions for maximum and minimum give the NaN.
 #[inline(always)]
 unsafe fn larger(a: float32x4_t, b: float32x4_t) -> float32x4_t {
@@ -53,9 +48,39 @@ unsafe fn power(whole: float32x4_t) -> float32x4_t {
 }
 
 // SAFETY: instructions of NEON, whose presence the trait's contract asks for.
+unsafe impl Register for float32x4_t {
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        unsafe { vld1q_f32(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { vst1q_f32(to, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> Self {
+        unsafe { halves_to_floats(vld1_u16(from)) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Self {
+        unsafe { vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(from)))) }
+    }
+
+    #[inline(always)]
+    unsafe fn plus_product(self, a: Self, b: Self) -> Self {
+        unsafe { vfmaq_f32(self, a, b) }
+    }
+}
+
+// SAFETY: instructions of NEON, whose presence the trait's contract asks for.
 unsafe impl Simd for Neon {
     type F = Quarters;
-    const FLOAT_ROWS: usize = 2;
+    type Register = float32x4_t;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Quarters {
@@ -82,14 +107,6 @@ unsafe impl Simd for Neon {
         unsafe {
             let halves = load_u16(from);
             each!(halves_to_floats(halves))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn load_bf16(from: *const u16) -> Quarters {
-        unsafe {
-            let halves = load_u16(from);
-            each!(brain_to_floats(halves))
         }
     }
 

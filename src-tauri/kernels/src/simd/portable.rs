@@ -1,6 +1,6 @@
 //! Vectors as arrays, for processors without a kernel of their own; compilers turn them into what there is.
 
-use super::{LANES, Simd};
+use super::{LANES, Register, Simd};
 use crate::decode::f16_to_f32;
 
 #[derive(Clone, Copy)]
@@ -14,8 +14,39 @@ fn each(a: Lanes, b: Lanes, f: impl Fn(f32, f32) -> f32) -> Lanes {
 }
 
 // SAFETY: plain Rust; pointers are good for all lanes by the trait's contract.
+unsafe impl Register for Lanes {
+    const LANES: usize = LANES;
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        unsafe { Portable::load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { Portable::store(to, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> Self {
+        unsafe { Portable::load_f16(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Self {
+        unsafe { from.cast::<[u16; LANES]>().read_unaligned() }.map(|bits| f32::from_bits(u32::from(bits) << 16))
+    }
+
+    #[inline(always)]
+    unsafe fn plus_product(self, a: Self, b: Self) -> Self {
+        unsafe { Portable::fma(a, b, self) }
+    }
+}
+
+// SAFETY: plain Rust; pointers are good for all lanes by the trait's contract.
 unsafe impl Simd for Portable {
     type F = Lanes;
+    type Register = Lanes;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Lanes {
@@ -35,11 +66,6 @@ unsafe impl Simd for Portable {
     #[inline(always)]
     unsafe fn load_f16(from: *const u16) -> Lanes {
         unsafe { from.cast::<[u16; LANES]>().read_unaligned() }.map(f16_to_f32)
-    }
-
-    #[inline(always)]
-    unsafe fn load_bf16(from: *const u16) -> Lanes {
-        unsafe { from.cast::<[u16; LANES]>().read_unaligned() }.map(|bits| f32::from_bits(u32::from(bits) << 16))
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Simd;
+use super::{Register, Simd};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2;
@@ -27,8 +27,73 @@ unsafe fn sum([low, high]: Halves) -> f32 {
 }
 
 // SAFETY: instructions of AVX2, FMA and F16C, whose presence the trait's contract asks for.
+unsafe impl Register for __m256 {
+    const LANES: usize = 8;
+    const FLOAT_ROWS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        unsafe { _mm256_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { _mm256_storeu_ps(to, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> Self {
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Self {
+        unsafe {
+            let whole = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(whole))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn plus_product(self, a: Self, b: Self) -> Self {
+        unsafe { _mm256_fmadd_ps(a, b, self) }
+    }
+}
+
+// SAFETY: each function is one instruction of AVX-512 F, or two, whose presence the trait's contract asks for.
+unsafe impl Register for __m512 {
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { _mm512_storeu_ps(to, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> Self {
+        unsafe { Avx512::load_f16(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Self {
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast())))) }
+    }
+
+    #[inline(always)]
+    unsafe fn plus_product(self, a: Self, b: Self) -> Self {
+        unsafe { _mm512_fmadd_ps(a, b, self) }
+    }
+}
+
+// SAFETY: instructions of AVX2, FMA and F16C, whose presence the trait's contract asks for.
 unsafe impl Simd for Avx2 {
     type F = Halves;
+    type Register = __m256;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Halves {
@@ -50,18 +115,7 @@ unsafe impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn load_f16(from: *const u16) -> Halves {
-        unsafe {
-            let half = |at: usize| _mm256_cvtph_ps(_mm_loadu_si128(from.add(at).cast()));
-            [half(0), half(8)]
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn load_bf16(from: *const u16) -> Halves {
-        unsafe {
-            let whole = |at: usize| _mm256_cvtepu16_epi32(_mm_loadu_si128(from.add(at).cast()));
-            [whole(0), whole(8)].map(|whole| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(whole)))
-        }
+        unsafe { [__m256::load_f16(from), __m256::load_f16(from.add(8))] }
     }
 
     #[inline(always)]
@@ -132,7 +186,7 @@ unsafe impl Simd for Avx2 {
 // SAFETY: each function is one instruction of AVX-512 F, whose presence the trait's contract asks for.
 unsafe impl Simd for Avx512 {
     type F = __m512;
-    const FLOAT_ROWS: usize = 8;
+    type Register = __m512;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m512 {
@@ -152,11 +206,6 @@ unsafe impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn load_f16(from: *const u16) -> __m512 {
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_bf16(from: *const u16) -> __m512 {
-        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast())))) }
     }
 
     #[inline(always)]
