@@ -6,9 +6,10 @@ SHELL_CRATES := --release --workspace --exclude tektra-engine
 ENGINE_CRATE := --release -p tektra-engine
 # As scripts/setup.sh and the product find the data folder.
 DATA = $(or $(TEKTRA_HOME),$(or $(XDG_DATA_HOME),$(HOME)/.local/share)/tektra)
+CUDA_FOLDER = $(or $(CUDA),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tektra/cuda)
 PAGE_SOURCES := $(shell find ui/src -type f 2>/dev/null) ui/index.html ui/vite.config.ts ui/package-lock.json
 
-.PHONY: run test setup prepare build check lint deny test-rust test-engine test-page test-window bindings format screenshots measure bench-cpu bench-standard engine-cuda test-executor clean
+.PHONY: run test setup prepare build check lint deny test-rust test-engine test-page test-window bindings format screenshots measure bench-cpu bench-standard engine-cuda lint-cuda test-executor clean
 
 run: prepare ## Set up, build, open the window; without a display: a terminal chat
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then exec $(TARGET)/tektra; else exec $(TARGET)/tektra-cli chat; fi
@@ -27,8 +28,12 @@ build: ui/dist/index.html ## Build the window, the terminal and the engine
 	@echo "· building the engine (the first time about 14 minutes on two cores)" >&2
 	@cargo build $(ENGINE_CRATE)
 
-engine-cuda: ## Build the engine for NVIDIA GPUs beside the other one; COMPUTE_CAP=90: for which; CUDA=FOLDER: where the toolkit is downloaded to
-	@scripts/cuda/build.sh $(TARGET) $(or $(CUDA),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tektra/cuda) $(or $(COMPUTE_CAP),auto)
+engine-cuda: ## Build the engine for NVIDIA GPUs beside the other one; COMPUTE_CAP=90: for which; MODELS=all: mistral.rs's too; CUDA=FOLDER: where the toolkit is downloaded to
+	@scripts/cuda/build.sh $(TARGET) $(CUDA_FOLDER) $(or $(COMPUTE_CAP),auto) $(or $(MODELS),own)
+
+lint-cuda: ## Lints of what only the engine for NVIDIA GPUs has; needs no GPU
+	@scripts/cuda/toolkit.sh $(CUDA_FOLDER)
+	@. $(CUDA_FOLDER)/environment && CUDA_COMPUTE_CAP=$(or $(COMPUTE_CAP),90) cargo clippy --quiet --release -p tektra-engine -p tektra-cpu -p tektra-cuda --features tektra-engine/nvidia -- -D warnings
 
 ui/dist/index.html: $(PAGE_SOURCES)
 	@echo "· building the page" >&2

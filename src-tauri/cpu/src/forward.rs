@@ -123,11 +123,13 @@ impl Forward {
 
         let (file, embedding) = (&self.weights.file, &self.weights.embedding);
         let all_tokens = runs.iter().flat_map(|run| run.tokens);
-        for (token, row) in all_tokens.zip(self.stream.chunks_exact_mut(dim)) {
+        let mut rows: Vec<_> = all_tokens.zip(self.stream.chunks_exact_mut(dim)).map(|row| (row, Ok(()))).collect();
+        self.pool.for_each(&mut rows, |((token, row), read)| {
             // The tokenizer names no token that the model lacks; a damaged file may.
-            let token = (*token as usize).min(embedding.rows - 1);
-            dequantize(embedding.format, &file.row(embedding, token)?, row);
-        }
+            let token = (**token as usize).min(embedding.rows - 1);
+            *read = file.row(embedding, token).map(|bytes| dequantize(embedding.format, &bytes, row));
+        });
+        rows.into_iter().try_for_each(|(_, read)| read)?;
         let mut positions = Vec::with_capacity(tokens);
         for run in runs.iter_mut() {
             let first = run.cache.tokens.len();

@@ -6,8 +6,6 @@ constexpr int PAGE = 32;
 // Positions whose weighted values are added up one after the other, and then those sums, as on the CPU: `PART` of
 // tektra-kernels.
 constexpr int PART = 256;
-// Bytes of values that are brought into shared memory at once.
-constexpr int STAGE_BYTES = 64 << 10;
 constexpr int BLOCK = 128;
 constexpr int WARPS_OF_BLOCK = BLOCK / WARP;
 // Most elements of a head.
@@ -252,11 +250,13 @@ __device__ __forceinline__ void score(const float* queries, const Token* tokens,
     }
 }
 
-// Exponentials, and the values weighted with them: a block takes every so many PARTs. A thread has two elements of the
+// Exponentials, and the values weighted with them: a block takes every so many PARTs, of which it brings `stage_bytes` of
+// values into shared memory at once. A thread has two elements of the
 // values and Q / SETS queries.
 template <typename E, int Q, int SETS>
 __device__ __forceinline__ void weigh(const Token* tokens, const int2* tiles, const unsigned long long* pages,
-                                      const Shape& shape, const Layout& layout, int group, const Kept& kept) {
+                                      const Shape& shape, const Layout& layout, int group, const Kept& kept,
+                                      int stage_bytes) {
     constexpr int PAGES = PART / PAGE, OWN = Q / SETS;
     extern __shared__ __align__(16) uint8_t stage[];
     __shared__ float largest[Q];
@@ -267,7 +267,7 @@ __device__ __forceinline__ void weigh(const Token* tokens, const int2* tiles, co
     Queries<Q> own(tokens, tiles, shape, group, kept);
     int part = blockIdx.x;
     if (part * PART > own.most) return;
-    int page_bytes = PAGE * dim * E::BYTES, together = min(PAGES, STAGE_BYTES / page_bytes);
+    int page_bytes = PAGE * dim * E::BYTES, together = min(PAGES, stage_bytes / page_bytes);
     int pairs = dim / 2, set = threadIdx.x / pairs, element = 2 * (threadIdx.x % pairs);
 #pragma unroll
     for (int q = 0; q < Q; q++) {
@@ -409,8 +409,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
 #define WEIGH(NAME, E, Q, SETS)                                                                                   \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                                           \
         weigh_##NAME##_##Q##_##SETS(const Token* tokens, const int2* tiles, const unsigned long long* pages,      \
-                                    Shape shape, Layout layout, int group, Kept kept) {                           \
-        weigh<E, Q, SETS>(tokens, tiles, pages, shape, layout, group, kept);                                      \
+                                    Shape shape, Layout layout, int group, Kept kept, int stage_bytes) {          \
+        weigh<E, Q, SETS>(tokens, tiles, pages, shape, layout, group, kept, stage_bytes);                         \
     }
 #define ATTEND(NAME, E, Q)                                                                                        \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                                           \
@@ -426,7 +426,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
                      Shape shape, Layout layout, float* query) {                                                  \
         place<E>(products, tokens, pages, angles, bias, query_norm, key_norm, shape, layout, query);              \
     }                                                                                                             \
-    ATTEND(NAME, E, 4) ATTEND(NAME, E, 8)
+    ATTEND(NAME, E, 4) ATTEND(NAME, E, 8) ATTEND(NAME, E, 16)
 CACHE(f16, KvF16)
 CACHE(f32, KvF32)
 CACHE(q8, KvQ8)

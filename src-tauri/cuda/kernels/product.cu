@@ -188,15 +188,26 @@ template <int TILE_N, bool HALVES>
 struct Shared {
     uint8_t weights[2][TILE_M * PITCH];
     uint8_t activations[2][TILE_N * PITCH];
-    // unit and offset unit
+    // Unit and offset unit; rows eight apart lie side by side, since a thread has both.
     float2 scales[2][STEP][TILE_M];
-    // factors and minimums, a byte each
-    uint32_t factors[HALVES ? 2 : 1][HALVES ? STEP : 1][HALVES ? TILE_M : 1];
-    // Two at a time are read.
-    alignas(8) float scale[2][STEP][TILE_N];
-    float scaled_sum[2][STEP][TILE_N];
+    // Scale and scaled sum.
+    float2 of_columns[2][STEP][TILE_N];
     int sums[2][STEP][TILE_N];
+    // Factors and minimums, a byte each.
+    uint32_t factors[HALVES ? 2 : 1][HALVES ? STEP : 1][HALVES ? TILE_M : 1];
 };
+
+// Where the scales of row `row` of a tile lie: those of rows 0, 8, 1, 9 and so on.
+__device__ __forceinline__ int beside(int row) { return row / 16 * 16 + row % 8 * 2 + row / 8 % 2; }
+
+// Four matrices of 8 x 16 bytes from shared memory, of which lanes 0 to 7, 8 to 15 and so on name the rows: as the tensor
+// cores take them.
+__device__ __forceinline__ void load_matrices(int (&to)[4], const uint8_t* row) {
+    unsigned from = (unsigned)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(from));
+}
 
 // All rows of activations times all rows of the matrix, in tiles of the tensor cores; each result adds up group after
 // group, as on the CPU. 256 threads: 4 x 2 warps, each 32 x TILE_N / 2.
@@ -207,65 +218,67 @@ __device__ __forceinline__ void many(const Matrix& m, const int8_t* codes, const
     auto& shared = *reinterpret_cast<Shared<TILE_N, F::HALVES>*>(memory);
     constexpr int COLUMNS = TILE_N / 2 / 8;
     int thread = threadIdx.x, lane = thread % WARP, warp = thread / WARP;
-    int row_in_tile = warp % 4 * 32 + lane / 4, column_in_tile = warp / 4 * (TILE_N / 2);
+    int tile_row = warp % 4 * 32, tile_column = warp / 4 * (TILE_N / 2);
     int first_row = blockIdx.x * TILE_M, first_column = blockIdx.y * TILE_N;
     int row_groups = m.columns / GROUP;
 
     begin();
-    // What a thread brings: one group of one row of each side.
-    int own = thread / STEP, own_group = thread % STEP;
+    // What a thread brings: one group of one row of each side. Weights of 32 rows lie side by side, activations row by row.
+    int own = thread % TILE_M, own_group = thread / TILE_M, own_column = thread / STEP, column_group = thread % STEP;
     bool has_row = first_row + own < m.rows;
-    bool has_column = own < TILE_N && first_column + own < count;
+    bool has_column = own_column < TILE_N && first_column + own_column < count;
     unsigned own_row = min(first_row + own, m.rows - 1);
-    size_t own_activations = (size_t)min(first_column + own, count - 1) * row_groups;
+    size_t own_activations = (size_t)min(first_column + own_column, count - 1) * row_groups;
     Loaded<F> loaded;
     uint4 brought[2];
     Group group_brought;
-    auto load = [&](int group) {
-        if (group >= row_groups) return;
-        loaded = load_group<F>(m, own_row, group);
-        if (own < TILE_N) {
-            const uint4* from = reinterpret_cast<const uint4*>(codes + (own_activations + group) * GROUP);
+    auto load = [&](int step) {
+        if (step + own_group < row_groups) loaded = load_group<F>(m, own_row, step + own_group);
+        if (own_column < TILE_N && step + column_group < row_groups) {
+            size_t at = own_activations + step + column_group;
+            const uint4* from = reinterpret_cast<const uint4*>(codes + at * GROUP);
             brought[0] = from[0];
             brought[1] = from[1];
-            group_brought = groups[own_activations + group];
+            group_brought = groups[at];
         }
     };
-    auto store = [&](int stage, int group) {
+    auto store = [&](int stage, int step) {
         int words[8] = {};
         Scales scales = {};
-        bool there = group < row_groups;
-        if (there && has_row) {
+        if (has_row && step + own_group < row_groups) {
             codes_of<F>(loaded, words);
-            scales = scales_of<F>(loaded, group);
+            scales = scales_of<F>(loaded, step + own_group);
         }
         int4* to = reinterpret_cast<int4*>(shared.weights[stage] + own * PITCH + own_group * GROUP);
         to[0] = make_int4(words[0], words[1], words[2], words[3]);
         to[1] = make_int4(words[4], words[5], words[6], words[7]);
-        shared.scales[stage][own_group][own] = make_float2(scales.unit, scales.offset_unit);
+        shared.scales[stage][own_group][beside(own)] = make_float2(scales.unit, scales.offset_unit);
         if constexpr (F::HALVES) {
             shared.factors[stage][own_group][own] = (scales.factors[0] & 255) | (scales.factors[1] & 255) << 8 |
                                                     scales.minimums[0] << 16 | scales.minimums[1] << 24;
         }
-        if (own < TILE_N) {
-            bool here = there && has_column;
-            uint4* to = reinterpret_cast<uint4*>(shared.activations[stage] + own * PITCH + own_group * GROUP);
+        if (own_column < TILE_N) {
+            bool here = has_column && step + column_group < row_groups;
+            uint4* to = reinterpret_cast<uint4*>(shared.activations[stage] + own_column * PITCH + column_group * GROUP);
             to[0] = here ? brought[0] : make_uint4(0, 0, 0, 0);
             to[1] = here ? brought[1] : make_uint4(0, 0, 0, 0);
-            shared.scale[stage][own_group][own] = here ? group_brought.scale : 0.0f;
-            shared.scaled_sum[stage][own_group][own] = here ? group_brought.scaled_sum : 0.0f;
-            shared.sums[stage][own_group][own] = !here ? 0 : F::HALVES ? group_brought.half_sums : group_brought.sum;
+            shared.of_columns[stage][column_group][own_column] =
+                here ? make_float2(group_brought.scale, group_brought.scaled_sum) : make_float2(0.0f, 0.0f);
+            if constexpr (F::ZERO != 0 || F::HALVES) {
+                int sums = F::HALVES ? group_brought.half_sums : group_brought.sum;
+                shared.sums[stage][column_group][own_column] = here ? sums : 0;
+            }
         }
     };
 
     float sums[2][COLUMNS][4] = {};
-    load(own_group);
-    store(0, own_group);
+    load(0);
+    store(0, 0);
     __syncthreads();
     int stage = 0;
     for (int step = 0; step < row_groups; step += STEP) {
         int next = step + STEP;
-        if (next < row_groups) load(next + own_group);
+        if (next < row_groups) load(next);
 #pragma unroll
         for (int k = 0; k < STEP; k++) {
             int a[2][4];
@@ -273,35 +286,38 @@ __device__ __forceinline__ void many(const Matrix& m, const int8_t* codes, const
             uint32_t factors[2][2];
 #pragma unroll
             for (int i = 0; i < 2; i++) {
-                const uint8_t* from = shared.weights[stage] + (row_in_tile + 16 * i) * PITCH + k * GROUP + lane % 4 * 4;
-                a[i][0] = *reinterpret_cast<const int*>(from);
-                a[i][1] = *reinterpret_cast<const int*>(from + 8 * PITCH);
-                a[i][2] = *reinterpret_cast<const int*>(from + 16);
-                a[i][3] = *reinterpret_cast<const int*>(from + 8 * PITCH + 16);
+                // Rows 0 to 7 and 8 to 15 of the first 16 bytes, then of the last.
+                int row = tile_row + 16 * i;
+                load_matrices(a[i], shared.weights[stage] + (row + lane % 16) * PITCH + k * GROUP + lane / 16 * 16);
+                float4 both = *reinterpret_cast<const float4*>(&shared.scales[stage][k][row + lane / 4 * 2]);
+                scales[i][0] = make_float2(both.x, both.y);
+                scales[i][1] = make_float2(both.z, both.w);
+                if constexpr (F::HALVES) {
 #pragma unroll
-                for (int half = 0; half < 2; half++) {
-                    scales[i][half] = shared.scales[stage][k][row_in_tile + 16 * i + 8 * half];
-                    if constexpr (F::HALVES) {
-                        factors[i][half] = shared.factors[stage][k][row_in_tile + 16 * i + 8 * half];
+                    for (int half = 0; half < 2; half++) {
+                        factors[i][half] = shared.factors[stage][k][row + lane / 4 + 8 * half];
                     }
                 }
             }
+            int b_of[COLUMNS][2];
+#pragma unroll
+            for (int j = 0; j < COLUMNS; j += 2) {
+                // Columns 0 to 7, first and last 16 bytes, then columns 8 to 15.
+                int of_two[4], column = tile_column + j * 8 + lane / 16 * 8 + lane % 8;
+                load_matrices(of_two, shared.activations[stage] + column * PITCH + k * GROUP + lane / 8 % 2 * 16);
+                b_of[j][0] = of_two[0], b_of[j][1] = of_two[1];
+                b_of[j + 1][0] = of_two[2], b_of[j + 1][1] = of_two[3];
+            }
 #pragma unroll
             for (int j = 0; j < COLUMNS; j++) {
-                int column = column_in_tile + j * 8;
-                const uint8_t* from = shared.activations[stage] + (column + lane / 4) * PITCH + k * GROUP + lane % 4 * 4;
-                int b[2] = {*reinterpret_cast<const int*>(from), *reinterpret_cast<const int*>(from + 16)};
-                int pair = column + lane % 4 * 2;
-                float2 scale = *reinterpret_cast<const float2*>(&shared.scale[stage][k][pair]);
-                float2 scaled_sum = {};
+                const int(&b)[2] = b_of[j];
+                int pair = tile_column + j * 8 + lane % 4 * 2;
+                float4 both = *reinterpret_cast<const float4*>(&shared.of_columns[stage][k][pair]);
                 int2 of_codes = {};
-                if constexpr (F::AFFINE && !F::HALVES) {
-                    scaled_sum = *reinterpret_cast<const float2*>(&shared.scaled_sum[stage][k][pair]);
-                }
                 if constexpr (F::ZERO != 0 || F::HALVES) {
                     of_codes = *reinterpret_cast<const int2*>(&shared.sums[stage][k][pair]);
                 }
-                const float scale_of[2] = {scale.x, scale.y}, scaled_sum_of[2] = {scaled_sum.x, scaled_sum.y};
+                const float scale_of[2] = {both.x, both.z}, scaled_sum_of[2] = {both.y, both.w};
                 const int sums_of[2] = {of_codes.x, of_codes.y};
 #pragma unroll
                 for (int i = 0; i < 2; i++) {
@@ -343,7 +359,7 @@ __device__ __forceinline__ void many(const Matrix& m, const int8_t* codes, const
         }
         if (next < row_groups) {
             // The other stage: everybody has left it at the last barrier.
-            store(1 - stage, next + own_group);
+            store(1 - stage, next);
             __syncthreads();
             stage = 1 - stage;
         }
@@ -354,8 +370,8 @@ __device__ __forceinline__ void many(const Matrix& m, const int8_t* codes, const
         for (int j = 0; j < COLUMNS; j++) {
 #pragma unroll
             for (int e = 0; e < 4; e++) {
-                int row = first_row + row_in_tile + 16 * i + e / 2 * 8;
-                int column = first_column + column_in_tile + j * 8 + lane % 4 * 2 + e % 2;
+                int row = first_row + tile_row + lane / 4 + 16 * i + e / 2 * 8;
+                int column = first_column + tile_column + j * 8 + lane % 4 * 2 + e % 2;
                 if (row < m.rows && column < count) out[(size_t)column * out_stride + row] = sums[i][j][e];
             }
         }
@@ -499,7 +515,7 @@ __device__ __forceinline__ void many_floats(const Matrix& m, const float* values
     }
 #define QUANTIZED(NAME, F)                                                                                        \
     FEW(NAME, F, 1) FEW(NAME, F, 2) FEW(NAME, F, 4) FEW(NAME, F, 8) FEW(NAME, F, 16)                              \
-    extern "C" __global__ void __launch_bounds__(256)                                                             \
+    extern "C" __global__ void __launch_bounds__(256, 2)                                                          \
         many_##NAME(Matrix m, Rows a, int count, float* out, int out_stride) {                                    \
         many<F, 64>(m, a.codes, a.groups, count, out, out_stride);                                               \
     }

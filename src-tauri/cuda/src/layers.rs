@@ -26,15 +26,22 @@ const FLOAT_TILE: [usize; 2] = [64, 64];
 /// Shared memory of such a block; `Shared` in `kernels/product.cu`.
 const TILE_SHARED_BYTES: usize = 2 * (TILE[0] + TILE[1]) * (2 * 32 + 16) + 2 * 2 * (TILE[0] * 12 + TILE[1] * 12 + 4);
 
-/// Shared memory for values that attention weighs; `STAGE_BYTES` in `kernels/attention.cu`.
-const STAGE_BYTES: usize = 64 << 10;
+/// How the attention of a tile's queries is divided.
+struct Division {
+    /// Queries that are computed together.
+    queries: usize,
+    /// Blocks that share a sequence's pages, and those that share its parts.
+    score_blocks: usize,
+    part_blocks: usize,
+    /// Shared memory for values that are weighed.
+    stage_bytes: usize,
+}
 
-/// Blocks that share a sequence's pages, and those that share its parts.
-const SCORE_BLOCKS: usize = 32;
-const PART_BLOCKS: usize = 16;
+/// Prompts have tiles enough to keep the GPU busy.
+const OF_PROMPTS: Division = Division { queries: QUERIES, score_blocks: 1, part_blocks: 2, stage_bytes: 32 << 10 };
 
 /// Queries that a warp of the attention computes together at most.
-const QUERIES: usize = 8;
+const QUERIES: usize = 16;
 
 struct Layer {
     attention_norm: Memory,
@@ -530,8 +537,9 @@ impl Layers {
         rows: usize,
     ) -> Result<(), GpuError> {
         let kept = &self.scratch.as_ref().ok_or_else(no_scratch)?.kept;
-        let alone = if query_group(&self.shape) <= 4 { 4 } else { QUERIES };
-        self.attend_tiles(shape, layout, alone, 0..generated, 0..generated)?;
+        let alone = [4, 8].into_iter().find(|&queries| query_group(&self.shape) <= queries).unwrap_or(QUERIES);
+        let division = Division { queries: alone, score_blocks: 32, part_blocks: 16, stage_bytes: 64 << 10 };
+        self.attend_tiles(shape, layout, &division, 0..generated, 0..generated)?;
         if rows == generated {
             return Ok(());
         }
@@ -543,23 +551,24 @@ impl Layers {
             let fit = tiles[first..].iter().take_while(|tile| end_of(tile) - first_row <= kept.rows);
             let end = first + fit.count().max(1);
             let these = MOST_GENERATED + first..MOST_GENERATED + end;
-            self.attend_tiles(shape, layout, QUERIES, these, first_row..end_of(&tiles[end - 1]))?;
+            self.attend_tiles(shape, layout, &OF_PROMPTS, these, first_row..end_of(&tiles[end - 1]))?;
             first = end;
         }
         Ok(())
     }
 
-    /// Attention of `queries` queries at a time, which are those of `tiles`, of `rows` in all.
+    /// Attention of the queries of `tiles`, which are those of `rows`.
     fn attend_tiles(
         &self,
         shape: ShapeArgument,
         layout: LayoutArgument,
-        queries: usize,
+        division: &Division,
         tiles: std::ops::Range<usize>,
         rows: std::ops::Range<usize>,
     ) -> Result<(), GpuError> {
         let scratch = self.scratch.as_ref().ok_or_else(no_scratch)?;
         let LayerShape { heads, kv_heads, head_dim, kv, .. } = self.shape;
+        let &Division { queries, score_blocks, part_blocks, stage_bytes } = division;
         let group = query_group(&self.shape);
         let kept = scratch.kept.argument(rows.start);
         let (tokens, pages) = (scratch.tokens.device.address, scratch.pages.device.address);
@@ -571,7 +580,7 @@ impl Layers {
         launch!(
             self.gpu,
             &format!("score_{kv}_{queries}"),
-            grid(SCORE_BLOCKS, queries * head_dim * 4),
+            grid(score_blocks, queries * head_dim * 4),
             scratch.query.address,
             tokens,
             first_tile,
@@ -584,8 +593,9 @@ impl Layers {
         // Sets of threads that have whole values, of two elements each.
         let sets = [4, 2].into_iter().find(|sets| sets * head_dim / 2 <= 128).unwrap_or(1);
         let weigh = format!("weigh_{kv}_{queries}_{sets}");
-        let parts = grid(PART_BLOCKS, STAGE_BYTES);
-        launch!(self.gpu, &weigh, parts, tokens, first_tile, pages, shape, layout, group as i32, kept)?;
+        let parts = grid(part_blocks, stage_bytes);
+        let stage = stage_bytes as i32;
+        launch!(self.gpu, &weigh, parts, tokens, first_tile, pages, shape, layout, group as i32, kept, stage)?;
         let grid = Grid::new([(heads * head_dim).div_ceil(4 * 128), rows.len(), 1], 128);
         launch!(self.gpu, "combine_rows", grid, tokens, shape, kept, scratch.attended.from(rows.start))
     }
