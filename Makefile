@@ -9,7 +9,7 @@ DATA = $(or $(TEKTRA_HOME),$(or $(XDG_DATA_HOME),$(HOME)/.local/share)/tektra)
 CUDA_FOLDER = $(or $(CUDA),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tektra/cuda)
 PAGE_SOURCES := $(shell find ui/src -type f 2>/dev/null) ui/index.html ui/vite.config.ts ui/package-lock.json
 
-.PHONY: run test setup prepare build check lint deny test-rust test-engine test-page test-window bindings format screenshots measure bench-cpu bench-standard engine-cuda lint-cuda test-executor clean
+.PHONY: run test setup prepare build check lint deny test-rust test-engine test-page test-window bindings format screenshots measure bench-cpu bench-standard engine-cuda lint-cuda test-gpu test-executor clean
 
 run: prepare ## Set up, build, open the window; without a display: a terminal chat
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then exec $(TARGET)/tektra; else exec $(TARGET)/tektra-cli chat; fi
@@ -60,6 +60,10 @@ test-engine: build ## The real engine on the starter model
 
 test-executor: build ## The CPU executor on the starter model: the same text whatever is cached, batched or cancelled
 	cargo test $(SHELL_CRATES) --test executor -- --test-threads 1
+
+test-gpu: ## Answers of an NVIDIA GPU beside the CPU's, on the starter model
+	@scripts/cuda/toolkit.sh $(CUDA_FOLDER)
+	@. $(CUDA_FOLDER)/environment && CUDA_COMPUTE_CAP=$(or $(COMPUTE_CAP),90) cargo test --release -p tektra-tests --features nvidia --test gpu -- --test-threads 1 --nocapture
 
 test-window: build ## The real window under Xvfb
 	cargo test $(SHELL_CRATES) --test window -- --test-threads 1

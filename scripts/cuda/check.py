@@ -92,43 +92,30 @@ def devices(check: Check) -> None:
 
 
 def same_text(check: Check) -> None:
-    """The same questions with the layers in different places.
-
-    The starter's weights in single precision: with quantized ones a CPU multiplies by activations of 8 bits and a GPU by
-    longer ones, and what such a small model likes best is often decided by less than that.
-    """
-    check.run("models", "export", str(check.starter), "--out", str(check.home / "wide"), said=False)
-    check.run("models", "quantize", "--type", "f32", str(check.home / "wide"), "--out", str(check.starter.parent))
-    model = next(check.starter.parent.glob("wide*.gguf")).stem
+    """The same questions with the layers in different places: every answer must be the CPU's."""
+    model = check.starter.stem
     layers = check.run("models", "place", model)["layers"]
-    expected: list[str] = []
-    places = [
-        ("CPU, mistral.rs, f32", ["--device", "cpu", "--kv", "f32"], {"TEKTRA_EXECUTOR": "mistral.rs"}),
-        ("CPU, Tektra's executor", ["--device", "cpu", "--kv", "f32"], {}),
-        ("all layers on the GPU, f32", ["--device", "gpu0", "--dtype", "f32", "--kv", "f32"], {"TEKTRA_PAGED_ATTENTION": "0"}),
-        ("half the layers on the GPU, f32", ["--device", "gpu0", "--gpu-layers", str(layers // 2), "--dtype", "f32", "--kv", "f32"], {}),
-        ("all layers on the GPU, auto", ["--device", "gpu0"], {"TEKTRA_PAGED_ATTENTION": "0"}),
-        ("all layers on the GPU, auto, paged KV cache", ["--device", "gpu0"], {}),
-    ]
-    for index, (place, wish, environment) in enumerate(places):
-        try:
-            check.place(model, *wish)
-            answers = [check.ask(model, question, **environment)["text"] for question in check.questions]
-        except FAILURES as error:
-            check.row(place, words(error), False)
-            continue
-        if index == 0:
-            expected = answers
-            check.row(place, "answered; the other places are compared with this")
-            continue
-        if not expected:
-            check.row(place, "answered; not comparable, because the CPU failed")
-            continue
-        same = sum(one == other for one, other in zip(answers, expected))
-        common = statistics.mean(shared(one, other) for one, other in zip(answers, expected))
-        # Other roundings part two greedy answers sooner or later; single precision everywhere should not.
-        holds = same == len(answers) if "f32" in place else None
-        check.row(f"{place}: answers as on the CPU", f"{same} of {len(answers)}, {common:.0%} of the text in common", holds)
+    gpus = [device for device in check.run("models", "place", model)["machine"] if device["gpu"] is not None]
+    half = ["--device", "gpu0", "--gpu-layers", str(layers // 2)]
+    places = [("CPU", ["--device", "cpu"]), ("all layers on the GPU", ["--device", "gpu0"]), ("half the layers on the GPU", half)]
+    if len(gpus) > 1:
+        every = ",".join(f"gpu{device['gpu']}" for device in gpus)
+        places += [("all layers, shared by the GPUs", ["--device", every, "--shares", ",".join("1" for _ in gpus)])]
+    for kv in ("f16", "q8", "f32"):
+        expected: list[str] = []
+        for place, wish in places:
+            name = f"{place}, keys and values in {kv}"
+            try:
+                check.place(model, *wish, "--kv", kv)
+                answers = [check.ask(model, question)["text"] for question in check.questions]
+            except FAILURES as error:
+                check.row(name, words(error), False)
+                continue
+            if place == "CPU":
+                expected = answers
+                continue
+            same = sum(one == other for one, other in zip(answers, expected))
+            check.row(f"{name}: answers equal to the CPU's", f"{same} of {len(answers)}", same == len(answers))
 
 
 def words(error: Exception) -> str:
@@ -138,11 +125,6 @@ def words(error: Exception) -> str:
     if isinstance(error, subprocess.CalledProcessError):
         return f"{error.cmd[0]} failed with exit status {error.returncode}"
     return f"{error} is missing in the answer" if isinstance(error, KeyError) else str(error)
-
-
-def shared(one: str, other: str) -> float:
-    """Which part of the longer text both begin with."""
-    return len(os.path.commonprefix([one, other])) / max(len(one), len(other), 1)
 
 
 def cycles(check: Check) -> None:
@@ -207,8 +189,7 @@ def held(check: Check, model: str) -> None:
 
 def measure(check: Check, model: str, repetitions: int) -> None:
     """Speed and memory of a model on the GPU."""
-    for place, environment in (("paged KV cache", {}), ("plain KV cache", {"TEKTRA_PAGED_ATTENTION": "0"})):
-        speed(check, model, f"GPU, {place}", ["--device", "gpu0"], repetitions, **environment)
+    speed(check, model, "GPU", ["--device", "gpu0"], repetitions)
     try:
         held(check, model)
     except FAILURES as error:

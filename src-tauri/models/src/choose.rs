@@ -57,13 +57,14 @@ const ASSUMED_VRAM_GB_PER_SECOND: f64 = 200.0;
 
 /// Which part of the memory's speed decoding reaches, and how many times faster a prompt is read than an answer is
 /// written. Measured (BENCHMARKS.md, two threads): the CPU executor 0.54 to 0.75 and 3.9 to 4.9 on large files, mistral.rs
-/// on a CPU 0.05 and 1.2; on an H200 Tektra's executor 0.28 and 20, mistral.rs 0.11 and 48.
+/// on a CPU 0.05 and 1.2. On GPUs assumed, for cards that a desk has: an H200, with four times their bandwidth, reached 0.26
+/// and 21 with Tektra's executor, 0.11 and 47 with mistral.rs.
 const fn efficiency(executor: Executor) -> (f64, f64) {
     match executor {
         Executor::TektraCpu => (0.6, 4.0),
         Executor::MistralRsCpu => (0.05, 1.2),
-        Executor::TektraGpu => (0.25, 15.0),
-        Executor::MistralRsGpu => (0.1, 40.0),
+        Executor::TektraGpu => (0.5, 20.0),
+        Executor::MistralRsGpu => (0.3, 20.0),
     }
 }
 

@@ -130,6 +130,7 @@ impl Need {
 /// The memory that the model needs for `plan`. A model that has to be converted is counted as its unconverted weights.
 pub fn fit(facts: &Facts, plan: &Plan) -> Need {
     let executor = match (plan.device, &facts.runs) {
+        (Device::Gpu, Runs::TektraCpu) => Executor::TektraGpu,
         (Device::Gpu, _) => Executor::MistralRsGpu,
         (Device::Cpu, Runs::MistralRs) => Executor::MistralRsCpu,
         (Device::Cpu, _) => Executor::TektraCpu,
@@ -137,7 +138,8 @@ pub fn fit(facts: &Facts, plan: &Plan) -> Need {
     let Parts { weights, kv, compute, while_loading } = match executor {
         Executor::TektraCpu => cpu_executor(facts, plan),
         Executor::MistralRsCpu => mistral_rs_cpu(facts, plan),
-        Executor::TektraGpu | Executor::MistralRsGpu => mistral_rs_gpu(facts, plan),
+        Executor::TektraGpu => tektra_gpu(facts, plan),
+        Executor::MistralRsGpu => mistral_rs_gpu(facts, plan),
     };
     let counted = executor == Executor::TektraCpu && facts.runs == Runs::TektraCpu;
     let held = weights.saturating_add(kv).saturating_add(compute);
@@ -243,6 +245,12 @@ fn mistral_rs_cpu(facts: &Facts, plan: &Plan) -> Parts {
 fn mistral_rs_gpu(facts: &Facts, plan: &Plan) -> Parts {
     let Held { layers, ends, compute } = on_gpu(facts);
     let kv = gpu_kv_bytes(facts, plan.context_tokens, plan.kv).saturating_mul(plan.parallel.into());
+    Parts { weights: layers.saturating_add(ends), kv, compute, while_loading: 0 }
+}
+
+fn tektra_gpu(facts: &Facts, plan: &Plan) -> Parts {
+    let Held { layers, ends, compute } = tektra_gpu::on_gpu(facts, plan.context_tokens);
+    let kv = tektra_gpu::kv_bytes(facts, plan.context_tokens, plan.kv).saturating_mul(plan.parallel.into());
     Parts { weights: layers.saturating_add(ends), kv, compute, while_loading: 0 }
 }
 

@@ -159,11 +159,14 @@ fn the_parts_add_up_and_a_gpu_is_an_estimate() {
         assert!(fits(&need, sum) && !fits(&need, sum - 1));
         assert_eq!(need.basis == Basis::Counted, plan.device == Device::Cpu);
     }
+    let on_cpu = fit(&facts, &Plan::cpu(4096)).weights_bytes;
     let gpu = fit(&facts, &Plan::gpu(4096));
-    assert_eq!(gpu.executor, Executor::MistralRsGpu);
+    assert_eq!((gpu.executor, gpu.weights_bytes), (Executor::TektraGpu, on_cpu), "the same numbers in another order");
     // 16 layers x 8 heads x (64 + 64) elements x 2 bytes.
     assert_eq!(gpu.kv_bytes, 4096 * 32_768);
-    assert!(gpu.weights_bytes > fit(&facts, &Plan::cpu(4096)).weights_bytes, "embeddings lie there as F32");
+    let mistral_rs = fit(&one_billion("Q4_K", 4.5, Runs::MistralRs), &Plan::gpu(4096));
+    assert_eq!((mistral_rs.executor, mistral_rs.kv_bytes), (Executor::MistralRsGpu, gpu.kv_bytes));
+    assert!(mistral_rs.weights_bytes > on_cpu, "embeddings lie there as F32");
 }
 
 #[test]
