@@ -283,6 +283,9 @@ async fn failures_say_what_happened_and_what_to_do() {
     check(&small, scripted(), "fail", ErrorCode::EngineFailed, "the script says so").await;
     check(&small, scripted(), "overflow", ErrorCode::ContextOverflow, "9000 tokens long; the model can hold 8192")
         .await;
+    check(&small, scripted(), "grow", ErrorCode::DoesNotFit, "no memory left for this conversation").await;
+    check(&Folder::with_model("crowds"), scripted(), "hello", ErrorCode::DoesNotFit, "no memory left for this model")
+        .await;
     let missing = EngineOptions { executable: "/nowhere/tektra-engine".into(), threads: None };
     check(&small, missing, "hello", ErrorCode::EngineMissing, "/nowhere/tektra-engine").await;
     let not_an_engine = EngineOptions { executable: "/bin/true".into(), threads: None };

@@ -83,7 +83,12 @@ async fn main() {
     while let Some(Ok(request)) = requests.next().await {
         match request {
             Request::Load(load) if load.path.contains("refuses") => {
-                let _ = out.send(Reply::LoadFailed { reason: "it does not want to".into() });
+                let reason = "it does not want to".into();
+                let _ = out.send(Reply::LoadFailed { reason, gpu_memory_full: false });
+            }
+            Request::Load(load) if load.path.contains("crowds") => {
+                let reason = "the GPU has no memory left for 9 MiB more".into();
+                let _ = out.send(Reply::LoadFailed { reason, gpu_memory_full: true });
             }
             Request::Load(load) if load.path.contains("dies") => std::process::exit(9),
             Request::Load(load) => {
@@ -198,6 +203,8 @@ async fn act(
         std::future::pending::<()>().await;
     } else if told == "fail" {
         let _ = out.send(Reply::Failed { id, failure: Failure::Engine { reason: "the script says so".into() } });
+    } else if told == "grow" {
+        let _ = out.send(Reply::Failed { id, failure: Failure::OutOfGpuMemory });
     } else if told == "overflow" {
         let failure = Failure::ContextOverflow { prompt_tokens: 9000, context_length: 8192 };
         let _ = out.send(Reply::Failed { id, failure });

@@ -90,9 +90,13 @@ pub enum Error {
         /// The operating system's reason.
         reason: String,
     },
-    /// The GPU's memory is full, though the model was loaded.
-    #[error("The GPU has no memory left for this conversation. What was written so far is safe.")]
-    GpuMemoryFull,
+    /// The GPU's memory is full, though the plan had room: another program took it meanwhile, or several conversations
+    /// grew long.
+    #[error("The GPU has no memory left for this {what}. What was written so far is safe.")]
+    GpuMemoryFull {
+        /// "model" or "conversation".
+        what: &'static str,
+    },
     /// The machine cannot be looked at.
     #[error("The sensors cannot be read: {why}. Answers do not depend on them.")]
     SensorsFailed {
@@ -202,7 +206,7 @@ impl Error {
             Self::NotFound { .. } => ErrorCode::NotFound,
             Self::InvalidInput { .. } => ErrorCode::InvalidInput,
             Self::SensorsFailed { .. } => ErrorCode::EngineFailed,
-            Self::GpuMemoryFull => ErrorCode::DoesNotFit,
+            Self::GpuMemoryFull { .. } => ErrorCode::DoesNotFit,
             Self::Interrupted => ErrorCode::Interrupted,
         }
     }
@@ -232,8 +236,8 @@ impl Error {
             Self::ModelUnreadable { .. } => {
                 "Connect the drive that it lies on, or download the model again; then continue.".into()
             }
-            Self::GpuMemoryFull => {
-                "Close other programs that use the GPU, or let fewer of the model's layers lie on it: Models, Placement.".into()
+            Self::GpuMemoryFull { .. } => {
+                "Try again: where Tektra places the model by itself, fewer layers lie on the GPU then. Or close other programs that use the GPU, or choose fewer layers: Models, Placement.".into()
             }
             Self::SensorsFailed { .. } => "Try again. If it fails again, start Tektra anew.".into(),
             Self::StoreNewer { .. } => "Use the newer Tektra, or set TEKTRA_HOME to another folder.".into(),

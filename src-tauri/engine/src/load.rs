@@ -12,6 +12,18 @@ use crate::session::Runner;
 /// KV caches of finished conversations are kept for their next turn up to this size.
 const KV_BYTES: usize = 512 << 20;
 
+/// Why a model is not loaded.
+pub(crate) struct LoadFailure {
+    pub(crate) reason: String,
+    pub(crate) gpu_memory_full: bool,
+}
+
+impl From<String> for LoadFailure {
+    fn from(reason: String) -> Self {
+        Self { reason, gpu_memory_full: false }
+    }
+}
+
 /// Prints what this build can compute on besides the CPU, as one line of JSON; returns the exit status.
 #[allow(clippy::print_stdout, reason = "this command's output is its result")]
 pub(crate) fn devices() -> i32 {
@@ -30,7 +42,7 @@ pub(crate) fn devices() -> i32 {
 pub(crate) async fn load(
     request: &LoadRequest,
     out: &mpsc::UnboundedSender<Reply>,
-) -> Result<(Runner, Loaded), String> {
+) -> Result<(Runner, Loaded), LoadFailure> {
     let begun = Instant::now();
     // For comparisons.
     let wanted = std::env::var("TEKTRA_EXECUTOR").unwrap_or_default();
@@ -61,7 +73,10 @@ pub(crate) async fn load(
             Err(LoadError::Unsupported(reason) | LoadError::Gpu(GpuError::Unsupported(reason))) => {
                 tracing::info!(reason, "left to mistral.rs");
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => {
+                let gpu_memory_full = matches!(error, LoadError::Gpu(GpuError::OutOfMemory { .. }));
+                return Err(LoadFailure { reason: error.to_string(), gpu_memory_full });
+            }
         }
     }
     let gpu = if gpu_layers.is_empty() { Device::Cpu } else { first_gpu()? };

@@ -10,7 +10,7 @@ use tektra_protocol::{FrameError, Hello, Launch, LoadRequest, PROTOCOL_VERSION, 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    load::load,
+    load::{LoadFailure, load},
     mistral_rs,
     session::{Session, answer},
 };
@@ -89,9 +89,9 @@ async fn begin(request: LoadRequest, out: &mpsc::UnboundedSender<Reply>) -> Opti
             let _ = out.send(Reply::Loaded(loaded));
             Some(Arc::new(Session { runner, context_length: request.context_length }))
         }
-        Err(reason) => {
+        Err(LoadFailure { reason, gpu_memory_full }) => {
             tracing::warn!(reason, "model not loaded");
-            let _ = out.send(Reply::LoadFailed { reason });
+            let _ = out.send(Reply::LoadFailed { reason, gpu_memory_full });
             None
         }
     }

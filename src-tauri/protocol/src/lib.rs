@@ -193,6 +193,8 @@ pub enum Reply {
     LoadFailed {
         /// The reason in the engine's words.
         reason: String,
+        /// Whether it is that the GPU's memory is full, though the plan had room: another program took it meanwhile.
+        gpu_memory_full: bool,
     },
     /// The next piece of the answer `id`.
     Delta {

@@ -190,7 +190,9 @@ impl Engine {
                 self.discard(&process).await;
                 Err(Error::ModelUnreadable { path: model.path.clone(), reason })
             }
-            Some(Reply::Failed { failure: Failure::OutOfGpuMemory, .. }) => Err(Error::GpuMemoryFull),
+            Some(Reply::Failed { failure: Failure::OutOfGpuMemory, .. }) => {
+                Err(Error::GpuMemoryFull { what: "conversation" })
+            }
             Some(Reply::Failed { failure: Failure::GpuFailed, .. }) => {
                 self.discard(&process).await;
                 Err(Error::EngineCrashed { how: "the GPU failed".into() })

@@ -164,7 +164,10 @@ impl Process {
         };
         let mut loaded = match last {
             Some(Ok(Reply::Loaded(loaded))) => loaded,
-            Some(Ok(Reply::LoadFailed { reason })) => {
+            Some(Ok(Reply::LoadFailed { gpu_memory_full: true, .. })) => {
+                return Err(Error::GpuMemoryFull { what: "model" });
+            }
+            Some(Ok(Reply::LoadFailed { reason, .. })) => {
                 return Err(Error::ModelUnusable {
                     name: model.name.clone(),
                     reason: format!("the engine could not load it ({reason})."),
