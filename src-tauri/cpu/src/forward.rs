@@ -114,12 +114,6 @@ impl Forward {
         let tokens: usize = runs.iter().map(|run| run.tokens.len()).sum();
         let (query_len, kv_len) = (shape.heads * head_dim, shape.kv_heads * head_dim);
         self.stream.resize(tokens * dim, 0.0);
-        self.query.resize(tokens * query_len, 0.0);
-        self.key.resize(tokens * kv_len, 0.0);
-        self.value.resize(tokens * kv_len, 0.0);
-        self.gate.resize(tokens * shape.feed_forward, 0.0);
-        self.up.resize(tokens * shape.feed_forward, 0.0);
-        self.projected.resize(tokens * dim, 0.0);
 
         let (file, embedding) = (&self.weights.file, &self.weights.embedding);
         let all_tokens = runs.iter().flat_map(|run| run.tokens);
@@ -166,6 +160,12 @@ impl Forward {
             }
         }
 
+        self.query.resize(tokens * query_len, 0.0);
+        self.key.resize(tokens * kv_len, 0.0);
+        self.value.resize(tokens * kv_len, 0.0);
+        self.gate.resize(tokens * shape.feed_forward, 0.0);
+        self.up.resize(tokens * shape.feed_forward, 0.0);
+        self.projected.resize(tokens * dim, 0.0);
         for (index, layer) in self.weights.layers.iter().enumerate() {
             norm_rows(&mut self.pool, &self.stream, &layer.attention_norm, shape.epsilon, &mut self.normed);
             multiply(

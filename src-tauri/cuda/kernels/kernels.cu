@@ -1,5 +1,6 @@
 // Everything in one unit, so that a device's code is one image.
 #include "attention.cu"
+#include "floats.cu"
 #include "pack.cu"
 #include "product.cu"
 #include "rows.cu"

@@ -14,6 +14,8 @@
 #[cfg(feature = "cuda")]
 mod gpu;
 #[cfg(feature = "cuda")]
+mod launches;
+#[cfg(feature = "cuda")]
 mod layers;
 #[cfg(feature = "cuda")]
 mod matrix;

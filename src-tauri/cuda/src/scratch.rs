@@ -118,6 +118,11 @@ impl<T: Copy + Default> Input<T> {
         self.device.write(0, &self.host.values()[..len])
     }
 
+    pub(crate) fn copy(&mut self, values: &[T]) -> Result<(), GpuError> {
+        self.host.values()[..values.len()].copy_from_slice(values);
+        self.send(values.len())
+    }
+
     pub(crate) fn set(&mut self, values: impl IntoIterator<Item = T>) -> Result<usize, GpuError> {
         let mut len = 0;
         for (to, value) in self.host.values().iter_mut().zip(values) {

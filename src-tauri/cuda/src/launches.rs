@@ -1,0 +1,381 @@
+//! What is started on the GPU for a step: all kernels, in their order.
+
+use std::{ffi::c_void, ops::Range};
+
+use tektra_kernels::{Format, KvType, ops::RopePairs};
+
+use crate::{
+    GpuError, LayerShape, MOST_GENERATED,
+    gpu::{Grid, Memory},
+    layers::{FEW, Layers, half_bytes, no_output, no_scratch},
+    matrix::{GpuMatrix, name},
+    scratch::{Rows, RowsArgument, Tile},
+};
+
+/// Rows of a matrix that a block of the kernels for many rows has, and rows of activations.
+const TILE: [usize; 2] = [128, 64];
+/// The same of floats.
+const FLOAT_TILE: [usize; 2] = [64, 64];
+/// Shared memory of such a block; `Shared` in `kernels/product.cu`.
+const TILE_SHARED_BYTES: usize = 2 * (TILE[0] + TILE[1]) * (2 * 32 + 16) + 2 * 2 * (TILE[0] * 12 + TILE[1] * 12 + 4);
+
+/// How the attention of a tile's queries is divided.
+struct Division {
+    /// Queries that are computed together.
+    queries: usize,
+    /// Blocks that share a sequence's pages, and those that share its parts.
+    score_blocks: usize,
+    part_blocks: usize,
+    /// Shared memory for values that are weighed.
+    stage_bytes: usize,
+}
+
+/// Prompts have tiles enough to keep the GPU busy.
+const OF_PROMPTS: Division = Division { queries: QUERIES, score_blocks: 1, part_blocks: 2, stage_bytes: 32 << 10 };
+
+/// Queries that a warp of the attention computes together at most.
+const QUERIES: usize = 16;
+
+/// `Shape` of the kernels.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct ShapeArgument {
+    heads: i32,
+    kv_heads: i32,
+    head_dim: i32,
+    rotated: i32,
+    halves: i32,
+    epsilon: f32,
+}
+
+/// `Layout` of the kernels.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct LayoutArgument {
+    head: i32,
+    keys: i64,
+    values: i64,
+}
+
+/// Calls a kernel with copies of the values given.
+macro_rules! launch {
+    ($gpu:expr, $name:expr, $grid:expr, $($argument:expr),* $(,)?) => {{
+        // SAFETY: the arguments are those of the kernel of this name, in order; memory is as large as the shapes say.
+        unsafe { launch!(@ $gpu, $name, $grid, [] $($argument,)*) }
+    }};
+    (@ $gpu:expr, $name:expr, $grid:expr, [$($address:expr),*] $argument:expr, $($rest:expr,)*) => {{
+        let mut value = $argument;
+        launch!(@ $gpu, $name, $grid, [$($address,)* (&raw mut value).cast::<c_void>()] $($rest,)*)
+    }};
+    (@ $gpu:expr, $name:expr, $grid:expr, [$($address:expr),*]) => {
+        $gpu.launch($name, $grid, &mut [$($address),*])
+    };
+}
+
+impl Layers {
+    /// Starts all kernels of a step, of which the first `generated` of `rows` rows are tokens that are generated.
+    pub(crate) fn enqueue(&self, rows: usize, generated: usize, with_logits: bool) -> Result<(), GpuError> {
+        let scratch = self.scratch.as_ref().ok_or_else(no_scratch)?;
+        let LayerShape { dim, heads, kv_heads, head_dim, feed_forward, rotated, pairs, epsilon, kv } = self.shape;
+        let gpu = &*self.gpu;
+        let shape = ShapeArgument {
+            heads: heads as i32,
+            kv_heads: kv_heads as i32,
+            head_dim: head_dim as i32,
+            rotated: rotated as i32,
+            halves: i32::from(pairs == RopePairs::Halves),
+            epsilon,
+        };
+        let few = few(generated);
+        let half = half_bytes(&self.shape) as i64;
+        let kv_name = kv_name(kv);
+        let stream = scratch.stream.device.address;
+        let all_len = (heads + 2 * kv_heads) * head_dim;
+        let mut more = 0_u64;
+        for (index, layer) in self.layers.iter().enumerate() {
+            self.norm(stream, more, 0, &layer.attention_norm, rows, scratch.normed.from(0))?;
+            self.multiply(&layer.products, &scratch.normed, few, generated..rows, &scratch.products, all_len)?;
+            let keys = 2 * half * index as i64;
+            let layout = LayoutArgument { head: (half / kv_heads as i64) as i32, keys, values: keys + half };
+            let address = |memory: &Option<Memory>| memory.as_ref().map_or(0, |memory| memory.address);
+            launch!(
+                gpu,
+                &format!("place_{kv_name}"),
+                Grid::new([(heads + 2 * kv_heads).div_ceil(4), rows, 1], 128),
+                scratch.products.address,
+                scratch.tokens.device.address,
+                scratch.pages.device.address,
+                scratch.angles.device.address,
+                address(&layer.bias),
+                address(&layer.query_norm),
+                address(&layer.key_norm),
+                shape,
+                layout,
+                scratch.query.address,
+            )?;
+            self.attend(shape, layout, generated, rows)?;
+            self.multiply(&layer.output, &scratch.attended, few, generated..rows, &scratch.projected, dim)?;
+            let projected = scratch.projected.address;
+            self.norm(stream, projected, 0, &layer.feed_forward_norm, rows, scratch.normed.from(0))?;
+            self.multiply(&layer.gate_up, &scratch.normed, few, generated..rows, &scratch.gate_up, 2 * feed_forward)?;
+            launch!(
+                gpu,
+                "gate_rows",
+                Grid::new([feed_forward.div_ceil(4 * 128), rows, 1], 128),
+                scratch.gate_up.address,
+                feed_forward as i32,
+                scratch.gated.from(0),
+            )?;
+            self.multiply(&layer.down, &scratch.gated, few, generated..rows, &scratch.projected, dim)?;
+            more = projected;
+        }
+        if let Some(output) = self.output.as_ref().filter(|_| with_logits) {
+            self.norm(stream, more, 0, &output.norm, rows, scratch.normed.from(0))?;
+            let vocabulary = output.vocabulary();
+            self.multiply(&output.matrix, &scratch.normed, few, rows..rows, &output.logits.device, vocabulary)
+        } else if more != 0 {
+            let count = (rows * dim) as i64;
+            let grid = Grid::new([(rows * dim).div_ceil(256), 1, 1], 256);
+            launch!(gpu, "add_rows", grid, stream, more, count)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Logits of `count` rows of the stream: those of `wanted` from `first` on, or from row `first` on.
+    pub(crate) fn enqueue_logits(
+        &mut self,
+        wanted: Option<&[u32]>,
+        first: usize,
+        count: usize,
+    ) -> Result<(), GpuError> {
+        let scratch = self.scratch.as_mut().ok_or_else(no_scratch)?;
+        let rows = (first..first + count).map(|row| wanted.map_or(row as i32, |wanted| wanted[row] as i32));
+        scratch.wanted.set(rows)?;
+        let scratch = self.scratch.as_ref().ok_or_else(no_scratch)?;
+        let output = self.output.as_ref().ok_or_else(no_output)?;
+        let wanted = scratch.wanted.device.address;
+        self.norm(scratch.stream.device.address, 0, wanted, &output.norm, count, scratch.normed.from(0))?;
+        // As many as can be generated are computed as if they were: an answer's first token does not depend on how many
+        // others begin.
+        let generated = if count > MOST_GENERATED { 0 } else { count };
+        let few = few(generated);
+        self.multiply(
+            &output.matrix,
+            &scratch.normed,
+            few,
+            generated..count,
+            &output.logits.device,
+            output.vocabulary(),
+        )
+    }
+
+    fn norm(
+        &self,
+        stream: u64,
+        more: u64,
+        wanted: u64,
+        norm: &Memory,
+        rows: usize,
+        out: RowsArgument,
+    ) -> Result<(), GpuError> {
+        let LayerShape { dim, epsilon, .. } = self.shape;
+        let threads = (dim / 4).next_multiple_of(32).min(1024);
+        let grid = Grid { blocks: [rows, 1, 1], threads, shared_bytes: dim * 4 };
+        launch!(self.gpu, "norm_rows", grid, stream, more, wanted, norm.address, epsilon, dim as i32, out)
+    }
+
+    /// Rows of activations times matrices: the first `few`, one of [`FEW`] or none, and then those of `many`, which have
+    /// the last word. Results have `stride` elements a row.
+    fn multiply(
+        &self,
+        matrices: &[GpuMatrix],
+        rows: &Rows,
+        few: usize,
+        many: Range<usize>,
+        out: &Memory,
+        stride: usize,
+    ) -> Result<(), GpuError> {
+        let mut column = 0;
+        for matrix in matrices {
+            let name = name(matrix.format);
+            let out = out.address + 4 * column as u64;
+            if few > 0 {
+                self.multiply_few(matrix, rows, few, out, stride)?;
+            }
+            if !many.is_empty() {
+                let count = many.len();
+                let (tile, shared_bytes) =
+                    if matrix.format.is_float() { (FLOAT_TILE, 0) } else { (TILE, TILE_SHARED_BYTES) };
+                let kernel = format!("many_{name}");
+                let blocks = [matrix.rows.div_ceil(tile[0]), count.div_ceil(tile[1]), 1];
+                let grid = Grid { blocks, threads: 256, shared_bytes };
+                let out = out + 4 * (many.start * stride) as u64;
+                let from = rows.from(many.start);
+                launch!(self.gpu, &kernel, grid, matrix.argument, from, count as i32, out, stride as i32)?;
+            }
+            column += matrix.rows;
+        }
+        Ok(())
+    }
+
+    /// The first `few` rows of activations times a matrix.
+    fn multiply_few(
+        &self,
+        matrix: &GpuMatrix,
+        rows: &Rows,
+        few: usize,
+        out: u64,
+        stride: usize,
+    ) -> Result<(), GpuError> {
+        let fits = |&&few: &&usize| few_shared_bytes(matrix, few) <= self.gpu.most_shared_bytes;
+        let at_once = FEW.iter().filter(|&&at_once| at_once <= few).rfind(fits).copied();
+        let at_once = at_once.ok_or_else(|| {
+            GpuError::Unsupported(format!(
+                "rows of {} weights do not fit a multiprocessor of this GPU",
+                matrix.columns()
+            ))
+        })?;
+        let (blocks, threads) = if matrix.format.is_float() {
+            // As in product.cu: four warps, each with two rows or one.
+            (matrix.rows.div_ceil(4 * if at_once <= 4 { 2 } else { 1 }), 128)
+        } else {
+            (matrix.rows.div_ceil(32), 32 * (8 + adders(at_once)))
+        };
+        let grid = Grid { blocks: [blocks, 1, 1], threads, shared_bytes: few_shared_bytes(matrix, at_once) };
+        let kernel = format!("few_{}_{at_once}", name(matrix.format));
+        for row in (0..few).step_by(at_once) {
+            let out = out + 4 * (row * stride) as u64;
+            launch!(self.gpu, &kernel, grid, matrix.argument, rows.from(row), at_once as i32, out, stride as i32)?;
+        }
+        Ok(())
+    }
+
+    /// Attention of the rows' queries: the first `generated` each alone, the others in tiles.
+    fn attend(
+        &self,
+        shape: ShapeArgument,
+        layout: LayoutArgument,
+        generated: usize,
+        rows: usize,
+    ) -> Result<(), GpuError> {
+        let kept = &self.scratch.as_ref().ok_or_else(no_scratch)?.kept;
+        let alone = [4, 8].into_iter().find(|&queries| query_group(&self.shape) <= queries).unwrap_or(QUERIES);
+        let division = Division { queries: alone, score_blocks: 32, part_blocks: 16, stage_bytes: 64 << 10 };
+        self.attend_tiles(shape, layout, &division, 0..generated, 0..generated)?;
+        if rows == generated {
+            return Ok(());
+        }
+        let tiles = &self.scratch.as_ref().ok_or_else(no_scratch)?.prompt_tiles;
+        let mut first = 0;
+        while first < tiles.len() {
+            let first_row = tiles[first].first_row as usize;
+            let end_of = |tile: &Tile| (tile.first_row + tile.rows) as usize;
+            let fit = tiles[first..].iter().take_while(|tile| end_of(tile) - first_row <= kept.rows);
+            let end = first + fit.count().max(1);
+            let these = MOST_GENERATED + first..MOST_GENERATED + end;
+            self.attend_tiles(shape, layout, &OF_PROMPTS, these, first_row..end_of(&tiles[end - 1]))?;
+            first = end;
+        }
+        Ok(())
+    }
+
+    /// Attention of the queries of `tiles`, which are those of `rows`.
+    fn attend_tiles(
+        &self,
+        shape: ShapeArgument,
+        layout: LayoutArgument,
+        division: &Division,
+        tiles: Range<usize>,
+        rows: Range<usize>,
+    ) -> Result<(), GpuError> {
+        let scratch = self.scratch.as_ref().ok_or_else(no_scratch)?;
+        let LayerShape { heads, kv_heads, head_dim, kv, .. } = self.shape;
+        let &Division { queries, score_blocks, part_blocks, stage_bytes } = division;
+        let group = query_group(&self.shape);
+        let kept = scratch.kept.argument(rows.start);
+        let (tokens, pages) = (scratch.tokens.device.address, scratch.pages.device.address);
+        let first_tile = scratch.tiles.device.address + (tiles.start * size_of::<Tile>()) as u64;
+        let kv = kv_name(kv);
+        let heads_of_grid = kv_heads * (heads / kv_heads).div_ceil(group);
+        let grid =
+            |blocks, shared_bytes| Grid { blocks: [blocks, heads_of_grid, tiles.len()], threads: 128, shared_bytes };
+        launch!(
+            self.gpu,
+            &format!("score_{kv}_{queries}"),
+            grid(score_blocks, queries * head_dim * 4),
+            scratch.query.address,
+            tokens,
+            first_tile,
+            pages,
+            shape,
+            layout,
+            group as i32,
+            kept,
+        )?;
+        // Sets of threads that have whole values, of two elements each.
+        let sets = [4, 2].into_iter().find(|sets| sets * head_dim / 2 <= 128).unwrap_or(1);
+        let weigh = format!("weigh_{kv}_{queries}_{sets}");
+        let parts = grid(part_blocks, stage_bytes);
+        let stage = stage_bytes as i32;
+        launch!(self.gpu, &weigh, parts, tokens, first_tile, pages, shape, layout, group as i32, kept, stage)?;
+        let grid = Grid::new([(heads * head_dim).div_ceil(4 * 128), rows.len(), 1], 128);
+        launch!(self.gpu, "combine_rows", grid, tokens, shape, kept, scratch.attended.from(rows.start))
+    }
+}
+
+/// The kernel for few rows that has room for `generated`; 0 for none.
+fn few(generated: usize) -> usize {
+    FEW.into_iter().find(|&few| few >= generated && generated > 0).unwrap_or(0)
+}
+
+/// `ADDERS` of product.cu.
+const fn adders(few: usize) -> usize {
+    match few {
+        0..=2 => 1,
+        3..=8 => 2,
+        _ => 4,
+    }
+}
+
+/// Shared memory of a block of the kernels for few rows: two turns, and what belongs to the rows' groups; `few` in
+/// product.cu.
+fn few_shared_bytes(matrix: &GpuMatrix, few: usize) -> usize {
+    let affine = match matrix.format {
+        format if format.is_float() => return 0,
+        Format::Q4_1 | Format::Q5_1 | Format::Q4K | Format::Q5K => true,
+        _ => false,
+    };
+    let turn = match few {
+        1 => 64,
+        2 => 32,
+        3..=8 => 16,
+        _ => 8,
+    };
+    let units = match matrix.format {
+        Format::Q2K => 2,
+        _ if affine => 2 * turn,
+        _ => turn + 1,
+    };
+    let groups = few * matrix.columns() / 32;
+    let staged = if few <= 2 { 32 * groups } else { 0 };
+    2 * 32 * 4 * (turn * few + units) + (8 * groups).next_multiple_of(16) + staged
+}
+
+/// Query heads that are computed together, of those that share a key and value head.
+fn query_group(shape: &LayerShape) -> usize {
+    (shape.heads / shape.kv_heads).min(QUERIES)
+}
+
+/// Rows of a prompt that are computed together.
+pub(crate) fn tile_rows(shape: &LayerShape) -> usize {
+    QUERIES / query_group(shape)
+}
+
+const fn kv_name(kv: KvType) -> &'static str {
+    match kv {
+        KvType::F16 => "f16",
+        KvType::F32 => "f32",
+        KvType::Q8 => "q8",
+    }
+}
