@@ -10,32 +10,9 @@ use std::{
 };
 
 use tektra_cpu::{Ended, Executor, Job, KvType, Options, Outcome, Piece, Room, Sampling, Subject};
-use tektra_tests::starter_model;
+use tektra_tests::{TOPICS, starter_model};
 
 const GREEDY: Sampling = Sampling { temperature: 0.0, top_p: 1.0 };
-
-const TOPICS: [&str; 20] = [
-    "rain",
-    "bread",
-    "the moon",
-    "whales",
-    "chess",
-    "volcanoes",
-    "paper",
-    "bees",
-    "tea",
-    "bridges",
-    "snow",
-    "glass",
-    "honey",
-    "maps",
-    "clocks",
-    "trains",
-    "salt",
-    "owls",
-    "the desert",
-    "music",
-];
 
 fn load(kv_bytes: usize) -> Executor {
     let threads = std::thread::available_parallelism().map_or(2, Into::into);

@@ -8,38 +8,10 @@ use std::{
 };
 
 use tektra_cpu::{Executor, GpuError, Job, KvType, LoadError, Options, Piece, Room, Sampling, Subject};
-use tektra_tests::starter_model;
+use tektra_tests::{TOPICS, starter_model};
 
 const LAYERS: usize = 30;
 const GREEDY: Sampling = Sampling { temperature: 0.0, top_p: 1.0 };
-
-const THINGS: [&str; 25] = [
-    "rain",
-    "bread",
-    "the moon",
-    "whales",
-    "chess",
-    "volcanoes",
-    "paper",
-    "bees",
-    "tea",
-    "bridges",
-    "snow",
-    "glass",
-    "honey",
-    "maps",
-    "clocks",
-    "trains",
-    "salt",
-    "owls",
-    "the desert",
-    "music",
-    "wool",
-    "tides",
-    "rust",
-    "moss",
-    "kites",
-];
 
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, Into::into)
@@ -98,12 +70,15 @@ fn answers(executor: &Executor, prompts: &[String], at_once: usize) -> Vec<Strin
     texts
 }
 
+/// Fifty, short and long.
 fn prompts() -> Vec<String> {
-    let short = THINGS.iter().map(|thing| format!("Tell me about {thing}."));
-    let long = THINGS.iter().enumerate().map(|(number, thing)| {
-        format!("{}Write a sentence about {thing}.", "The old keeper reads the weather from the birds. ".repeat(number))
+    let short = TOPICS.iter().map(|topic| format!("Tell me about {topic}."));
+    let why = TOPICS[..10].iter().map(|topic| format!("Why do people like {topic}?"));
+    let long = TOPICS.iter().enumerate().map(|(number, topic)| {
+        let before = "The old keeper reads the weather from the birds. ".repeat(number);
+        format!("{before}Write a sentence about {topic}.")
     });
-    short.chain(long).collect()
+    short.chain(why).chain(long).collect()
 }
 
 #[test]

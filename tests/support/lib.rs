@@ -99,6 +99,30 @@ pub fn starter_model() -> PathBuf {
     path
 }
 
+/// What small models can be asked about.
+pub const TOPICS: [&str; 20] = [
+    "rain",
+    "bread",
+    "the moon",
+    "whales",
+    "chess",
+    "volcanoes",
+    "paper",
+    "bees",
+    "tea",
+    "bridges",
+    "snow",
+    "glass",
+    "honey",
+    "maps",
+    "clocks",
+    "trains",
+    "salt",
+    "owls",
+    "the desert",
+    "music",
+];
+
 /// A data folder whose only model is the starter model.
 pub fn folder_with_starter() -> Folder {
     let folder = Folder::new();

@@ -32,12 +32,14 @@ pub(crate) fn load(
     let mut gpus = Vec::with_capacity(counts.len());
     let mut next = 0;
     for (ordinal, &count) in counts.iter().enumerate() {
+        // No more than there are, whatever was asked for.
+        let count = count.min(shape.layers - next);
         let mut gpu = Layers::new(ordinal, sizes, count)?;
         if ordinal == 0 {
             let output = file.output(shape)?;
             gpu.set_output(&file.norm("output_norm.weight", shape.dim)?, &file.matrix(&output))?;
         }
-        for index in next..(next + count).min(shape.layers) {
+        for index in next..next + count {
             let tensors = file.layer(shape, index)?;
             let [query_bias, key_bias, value_bias] = &tensors.biases;
             gpu.push(&LayerWeights {

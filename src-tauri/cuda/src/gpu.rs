@@ -68,7 +68,12 @@ impl Gpu {
         }
         let stream = context.new_stream()?;
         // SAFETY: the image is whole.
-        let module = unsafe { result::module::load_data(IMAGE.as_ptr().cast()) }?;
+        let module = unsafe { result::module::load_data(IMAGE.as_ptr().cast()) }.map_err(|error| {
+            let (major, minor) = capability;
+            GpuError::Driver(format!(
+                "the engine's kernels do not run on compute capability {major}.{minor} ({error}); build it for this GPU with `make engine-cuda COMPUTE_CAP={major}{minor}`"
+            ))
+        })?;
         let starts_early = capability >= (9, 0);
         let most_shared_bytes = context
             .attribute(sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?

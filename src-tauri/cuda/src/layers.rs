@@ -164,7 +164,11 @@ impl Layers {
         self.gpu.bind()?;
         let dim = self.shape.dim;
         let rows = stream.len() / dim;
-        assert!(rows <= MOST_ROWS && step.generated <= MOST_GENERATED, "a step that the scratch memory has room for");
+        if rows > MOST_ROWS || step.generated > MOST_GENERATED {
+            let words =
+                format!("{rows} tokens at once, {} of them generated, are more than it computes", step.generated);
+            return Err(GpuError::Unsupported(format!("{words}: at most {MOST_ROWS} and {MOST_GENERATED}")));
+        }
         self.prepare(step)?;
         let scratch = self.scratch.as_mut().ok_or_else(no_scratch)?;
         scratch.stream.copy(stream)?;

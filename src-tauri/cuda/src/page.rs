@@ -35,13 +35,17 @@ impl Pages {
     }
 
     pub(crate) fn page(self: &Arc<Self>) -> Result<Page, GpuError> {
+        if self.page_bytes == 0 {
+            // A GPU that has the output and no layer.
+            return Ok(Page { address: 0, pages: self.clone() });
+        }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.free.is_empty() {
-            let count = (PIECE_BYTES / self.page_bytes.max(1)).max(1);
+            let count = (PIECE_BYTES / self.page_bytes).max(1);
             let piece = Memory::new(&self.gpu, count * self.page_bytes)
                 // The last memory that there is may be enough for one.
                 .or_else(|_| Memory::new(&self.gpu, self.page_bytes))?;
-            let pages = 0..piece.bytes / self.page_bytes.max(1);
+            let pages = 0..piece.bytes / self.page_bytes;
             state.free.extend(pages.rev().map(|page| piece.address + (page * self.page_bytes) as u64));
             state.pieces.push(piece);
         }
@@ -63,6 +67,9 @@ impl Page {
     /// When the GPU's memory is full.
     pub fn try_copy(&self) -> Result<Self, GpuError> {
         let copy = self.pages.page()?;
+        if self.pages.page_bytes == 0 {
+            return Ok(copy);
+        }
         let gpu = &self.pages.gpu;
         gpu.bind()?;
         // SAFETY: two pages of one size.
@@ -75,7 +82,9 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        let mut state = self.pages.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.free.push(self.address);
+        if self.pages.page_bytes > 0 {
+            let mut state = self.pages.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.free.push(self.address);
+        }
     }
 }

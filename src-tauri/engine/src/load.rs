@@ -71,6 +71,9 @@ pub(crate) async fn load(
                 return Ok((Runner::Tektra(Arc::new(executor)), loaded));
             }
             Err(LoadError::Unsupported(reason) | LoadError::Gpu(GpuError::Unsupported(reason))) => {
+                if !gpu_layers.is_empty() && !cfg!(feature = "cuda") {
+                    return Err(format!("{reason}; this engine has mistral.rs only for the CPU").into());
+                }
                 tracing::info!(reason, "left to mistral.rs");
             }
             Err(error) => {
