@@ -1,94 +1,10 @@
-// Attention over a paged KV cache.
-#include "common.cuh"
+// Attention over a paged KV cache: keys and values take their place, and tokens that are generated look back at all.
+#include "attention.cuh"
 
-// Positions of a page.
-constexpr int PAGE = 32;
-// Positions whose weighted values are added up one after the other, and then those sums, as on the CPU: `PART` of
-// tektra-kernels.
-constexpr int PART = 256;
 constexpr int BLOCK = 128;
 constexpr int WARPS_OF_BLOCK = BLOCK / WARP;
 // Most elements of a head.
 constexpr int MOST_HEAD = 256;
-
-// A token of a step. Where it is in its sequence, which says how far it sees, and where its sequence's pages begin in
-// the list of pages. A position below 0: nothing is there.
-struct Token {
-    int position;
-    int first_page;
-};
-
-// How a layer's keys and values lie in a page. In bytes.
-struct Layout {
-    // Keys of one head, as of values: the elements of PAGE positions, then scales where the type has them. Keys lie in
-    // eights: eight elements of each position after the other; values position by position.
-    int head;
-    long long keys;
-    long long values;
-};
-
-struct Shape {
-    int heads;
-    int kv_heads;
-    int head_dim;
-    int rotated;
-    // Whether elements i and i + rotated / 2 turn together instead of neighbours.
-    int halves;
-    float epsilon;
-};
-
-// Elements of the cache.
-struct KvF16 {
-    static constexpr int BYTES = 2;
-    static constexpr bool SCALED = false;
-    static __device__ __forceinline__ void put(uint8_t* to, int at, float value, float) {
-        reinterpret_cast<__half*>(to)[at] = __float2half_rn(value);
-    }
-    static __device__ __forceinline__ void eight(const uint8_t* from, float (&out)[8]) {
-        uint4 bits = *reinterpret_cast<const uint4*>(from);
-        const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            float2 two = __half22float2(*reinterpret_cast<const __half2*>(&words[i]));
-            out[2 * i] = two.x, out[2 * i + 1] = two.y;
-        }
-    }
-    static __device__ __forceinline__ float2 two(const uint8_t* from) {
-        return __half22float2(*reinterpret_cast<const __half2*>(from));
-    }
-};
-struct KvF32 {
-    static constexpr int BYTES = 4;
-    static constexpr bool SCALED = false;
-    static __device__ __forceinline__ void put(uint8_t* to, int at, float value, float) {
-        reinterpret_cast<float*>(to)[at] = value;
-    }
-    static __device__ __forceinline__ void eight(const uint8_t* from, float (&out)[8]) {
-        float4 one = reinterpret_cast<const float4*>(from)[0], two = reinterpret_cast<const float4*>(from)[1];
-        out[0] = one.x, out[1] = one.y, out[2] = one.z, out[3] = one.w;
-        out[4] = two.x, out[5] = two.y, out[6] = two.z, out[7] = two.w;
-    }
-    static __device__ __forceinline__ float2 two(const uint8_t* from) { return *reinterpret_cast<const float2*>(from); }
-};
-struct KvQ8 {
-    static constexpr int BYTES = 1;
-    static constexpr bool SCALED = true;
-    static __device__ __forceinline__ void put(uint8_t* to, int at, float value, float largest) {
-        reinterpret_cast<int8_t*>(to)[at] = (int8_t)code_of(value, inverse_of(largest));
-    }
-    static __device__ __forceinline__ void eight(const uint8_t* from, float (&out)[8]) {
-        uint2 bits = *reinterpret_cast<const uint2*>(from);
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            out[i] = (float)(int8_t)(bits.x >> 8 * i & 255);
-            out[4 + i] = (float)(int8_t)(bits.y >> 8 * i & 255);
-        }
-    }
-    static __device__ __forceinline__ float2 two(const uint8_t* from) {
-        uint16_t bits = *reinterpret_cast<const uint16_t*>(from);
-        return make_float2((float)(int8_t)(bits & 255), (float)(int8_t)(bits >> 8));
-    }
-};
 
 // From a token's products to its query, and its key and value in the cache: biases, norms of heads, rotation. A warp for
 // each head; queries are scaled for attention. `products` has queries, keys and values of a token one after the other;
@@ -151,82 +67,53 @@ __device__ __forceinline__ void place(const float* products, const Token* tokens
     }
 }
 
-// What attention keeps from kernel to kernel, for each row from `first_row` on and each query head: the scores of all
-// positions, which become exponentials, with the largest of each page; and the weighted sum of values of each PART.
-struct Kept {
-    float* scores;
-    float* largest;
-    float* parts;
-    int first_row;
-    // Positions that there is room for; a multiple of PART.
-    int positions;
-};
-
-// Queries of up to Q / `group` tokens with one key and value head, where `group` is the query heads of it that are
-// computed together. Grid of the kernels: x is theirs, y is kv_heads * passes, z the tiles: first row, and rows.
-template <int Q>
+// Queries of a row with one key and value head: up to Q of those that share it. Grid of the kernels: x is theirs, y is
+// kv_heads * passes, where a pass has `group` of the query heads of a key and value head; z the rows.
 struct Queries {
-    int kv_head, count, first_page;
-    // Of each: where it is among the rows' heads, and among those of `Kept`; the last position that it sees.
-    int at[Q], number[Q], limit[Q];
-    // The last position that any sees; -1 for none.
-    int most;
+    // Of the first: where it is among the rows' heads, and among those of `Kept`.
+    int kv_head, count, first_page, first, number;
+    // The last position that they see; -1 for none.
+    int limit;
 
-    __device__ __forceinline__ Queries(const Token* tokens, const int2* tiles, const Shape& shape, int group,
-                                       const Kept& kept) {
-        int2 tile = tiles[blockIdx.z];
+    __device__ __forceinline__ Queries(const Token* tokens, const Shape& shape, int group, const Kept& kept) {
         int in_head = shape.heads / shape.kv_heads, passes = (in_head + group - 1) / group;
-        int first_in_group = blockIdx.y % passes * group, heads = min(group, in_head - first_in_group);
+        int first_in_group = blockIdx.y % passes * group;
+        Token token = tokens[blockIdx.z];
         kv_head = blockIdx.y / passes;
-        count = tile.y * heads;
-        Token token = tokens[tile.x];
+        count = min(group, in_head - first_in_group);
         first_page = token.first_page;
-        most = -1;
-        int first = tile.x * shape.heads + kv_head * in_head + first_in_group, head = 0;
-        int of_kept = kept.first_row * shape.heads;
-        // The rows of a tile follow each other in their sequence.
-        int position = token.position;
-#pragma unroll
-        for (int q = 0; q < Q; q++) {
-            at[q] = first + head;
-            number[q] = first + head - of_kept;
-            limit[q] = q < count ? position : -1;
-            most = max(most, limit[q]);
-            if (++head == heads) {
-                head = 0;
-                first += shape.heads;
-                position++;
-            }
-        }
+        first = blockIdx.z * shape.heads + kv_head * in_head + first_in_group;
+        number = first - kept.first_row * shape.heads;
+        limit = token.position;
     }
 };
 
 // Scores: queries times keys. A warp takes a page, a lane a position of it.
 template <typename E, int Q>
-__device__ __forceinline__ void score(const float* queries, const Token* tokens, const int2* tiles,
+__device__ __forceinline__ void score(const float* queries, const Token* tokens,
                                       const unsigned long long* pages, const Shape& shape, const Layout& layout,
                                       int group, const Kept& kept) {
     extern __shared__ __align__(16) float query[];
     int dim = shape.head_dim, lane = threadIdx.x % WARP;
     begin();
-    Queries<Q> own(tokens, tiles, shape, group, kept);
+    Queries own(tokens, shape, group, kept);
     int page = blockIdx.x * WARPS_OF_BLOCK + threadIdx.x / WARP;
-    if ((int)blockIdx.x * WARPS_OF_BLOCK * PAGE > own.most) return;
+    if ((int)blockIdx.x * WARPS_OF_BLOCK * PAGE > own.limit) return;
 #pragma unroll
     for (int q = 0; q < Q; q++) {
         for (int i = threadIdx.x; i < dim; i += BLOCK) {
-            query[q * dim + i] = q < own.count ? queries[(size_t)own.at[q] * dim + i] : 0.0f;
+            query[q * dim + i] = q < own.count ? queries[(size_t)(own.first + q) * dim + i] : 0.0f;
         }
     }
     __syncthreads();
-    for (; page * PAGE <= own.most; page += gridDim.x * WARPS_OF_BLOCK) {
+    for (; page * PAGE <= own.limit; page += gridDim.x * WARPS_OF_BLOCK) {
         const uint8_t* keys = reinterpret_cast<const uint8_t*>(pages[own.first_page + page]) + layout.keys +
                               (long long)own.kv_head * layout.head;
         float scores[Q] = {};
 #pragma unroll 8
         for (int eight = 0; eight < dim / 8; eight++) {
             float key[8];
-            E::eight(keys + (eight * PAGE + lane) * 8 * E::BYTES, key);
+            E::floats(load_eight<E>(keys + (eight * PAGE + lane) * 8 * E::BYTES), key);
 #pragma unroll
             for (int q = 0; q < Q; q++) {
                 const float4* with = reinterpret_cast<const float4*>(query + q * dim + eight * 8);
@@ -241,8 +128,8 @@ __device__ __forceinline__ void score(const float* queries, const Token* tokens,
         for (int q = 0; q < Q; q++) {
             if (q >= own.count) break;
             if constexpr (E::SCALED) scores[q] = __fmul_rn(scores[q], scale);
-            if (page * PAGE + lane > own.limit[q]) scores[q] = -INFINITY;
-            size_t at = (size_t)own.number[q] * kept.positions + page * PAGE;
+            if (page * PAGE + lane > own.limit) scores[q] = -INFINITY;
+            size_t at = (size_t)(own.number + q) * kept.positions + page * PAGE;
             kept.scores[at + lane] = scores[q];
             float largest = warp_max(scores[q]);
             if (lane == 0) kept.largest[at / PAGE] = largest;
@@ -251,10 +138,9 @@ __device__ __forceinline__ void score(const float* queries, const Token* tokens,
 }
 
 // Exponentials, and the values weighted with them: a block takes every so many PARTs, of which it brings `stage_bytes` of
-// values into shared memory at once. A thread has two elements of the
-// values and Q / SETS queries.
+// values into shared memory at once. A thread has two elements of the values and Q / SETS queries.
 template <typename E, int Q, int SETS>
-__device__ __forceinline__ void weigh(const Token* tokens, const int2* tiles, const unsigned long long* pages,
+__device__ __forceinline__ void weigh(const Token* tokens, const unsigned long long* pages,
                                       const Shape& shape, const Layout& layout, int group, const Kept& kept,
                                       int stage_bytes) {
     constexpr int PAGES = PART / PAGE, OWN = Q / SETS;
@@ -264,22 +150,22 @@ __device__ __forceinline__ void weigh(const Token* tokens, const int2* tiles, co
     __shared__ const uint8_t* values[PAGES];
     int dim = shape.head_dim, lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     begin();
-    Queries<Q> own(tokens, tiles, shape, group, kept);
+    Queries own(tokens, shape, group, kept);
     int part = blockIdx.x;
-    if (part * PART > own.most) return;
+    if (part * PART > own.limit) return;
     int page_bytes = PAGE * dim * E::BYTES, together = min(PAGES, stage_bytes / page_bytes);
     int pairs = dim / 2, set = threadIdx.x / pairs, element = 2 * (threadIdx.x % pairs);
 #pragma unroll
     for (int q = 0; q < Q; q++) {
         if (q % WARPS_OF_BLOCK != warp || q >= own.count) continue;
-        const float* of = kept.largest + (size_t)own.number[q] * (kept.positions / PAGE);
+        const float* of = kept.largest + (size_t)(own.number + q) * (kept.positions / PAGE);
         float found = -INFINITY;
-        for (int page = lane; page * PAGE <= own.most; page += WARP) found = fmaxf(found, of[page]);
+        for (int page = lane; page * PAGE <= own.limit; page += WARP) found = fmaxf(found, of[page]);
         found = warp_max(found);
         if (lane == 0) largest[q] = found;
     }
-    for (; part * PART <= own.most; part += gridDim.x) {
-        int count = min(PART, own.most + 1 - part * PART), of_part = (count + PAGE - 1) / PAGE;
+    for (; part * PART <= own.limit; part += gridDim.x) {
+        int count = min(PART, own.limit + 1 - part * PART), of_part = (count + PAGE - 1) / PAGE;
         if ((int)threadIdx.x < of_part) {
             unsigned long long page = pages[own.first_page + part * PAGES + threadIdx.x];
             values[threadIdx.x] = reinterpret_cast<const uint8_t*>(page) + layout.values + (long long)own.kv_head * layout.head;
@@ -306,7 +192,7 @@ __device__ __forceinline__ void weigh(const Token* tokens, const int2* tiles, co
                     for (int at = threadIdx.x; at < PART; at += BLOCK) {
                         float weight = 0.0f;
                         if (q < own.count && at < of_part * PAGE) {
-                            float* score = kept.scores + (size_t)own.number[q] * kept.positions + part * PART + at;
+                            float* score = kept.scores + (size_t)(own.number + q) * kept.positions + part * PART + at;
                             float was = *score;
                             weight = was == -INFINITY ? 0.0f : exp_of(__fadd_rn(was, -largest[q]));
                             *score = weight;
@@ -354,15 +240,16 @@ __device__ __forceinline__ void weigh(const Token* tokens, const int2* tiles, co
 #pragma unroll
         for (int q = 0; q < Q; q++) {
             if (set >= SETS || q % SETS != set || q >= own.count) continue;
-            size_t at = (size_t)own.number[q] * (kept.positions / PART) + part;
+            size_t at = (size_t)(own.number + q) * (kept.positions / PART) + part;
             *reinterpret_cast<float2*>(kept.parts + at * dim + element) = sums[q / SETS];
         }
     }
 }
 
-// Adds up exponentials and parts: rows of attention, quantized. Grid: heads * head_dim / 4 / block x rows.
+// Adds up exponentials, unless `soften_rows` did, and parts: rows of attention, quantized. Grid: heads * head_dim / 4 /
+// block x rows.
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    combine_rows(const Token* tokens, Shape shape, Kept kept, Rows out) {
+    combine_rows(const Token* tokens, Shape shape, Kept kept, int softened, Rows out) {
     // Of as many heads as a block has elements of.
     __shared__ float inverse[4 * BLOCK / LANES];
     begin();
@@ -385,6 +272,10 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
         }
     }
     for (int head = first_head + threadIdx.x / LANES; head * dim < end; head += BLOCK / LANES) {
+        if (softened) {
+            if (threadIdx.x % LANES == 0) inverse[head - first_head] = kept.inverse[number + head];
+            continue;
+        }
         const float* weights = kept.scores + (number + head) * kept.positions;
         float total = 0.0f;
 #pragma unroll 32
@@ -408,15 +299,15 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
 
 #define WEIGH(NAME, E, Q, SETS)                                                                                   \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                                           \
-        weigh_##NAME##_##Q##_##SETS(const Token* tokens, const int2* tiles, const unsigned long long* pages,      \
+        weigh_##NAME##_##Q##_##SETS(const Token* tokens, const unsigned long long* pages,      \
                                     Shape shape, Layout layout, int group, Kept kept, int stage_bytes) {          \
-        weigh<E, Q, SETS>(tokens, tiles, pages, shape, layout, group, kept, stage_bytes);                         \
+        weigh<E, Q, SETS>(tokens, pages, shape, layout, group, kept, stage_bytes);                         \
     }
 #define ATTEND(NAME, E, Q)                                                                                        \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                                           \
-        score_##NAME##_##Q(const float* queries, const Token* tokens, const int2* tiles,                          \
+        score_##NAME##_##Q(const float* queries, const Token* tokens,                          \
                            const unsigned long long* pages, Shape shape, Layout layout, int group, Kept kept) {   \
-        score<E, Q>(queries, tokens, tiles, pages, shape, layout, group, kept);                                   \
+        score<E, Q>(queries, tokens, pages, shape, layout, group, kept);                                   \
     }                                                                                                             \
     WEIGH(NAME, E, Q, 1) WEIGH(NAME, E, Q, 2) WEIGH(NAME, E, Q, 4)
 #define CACHE(NAME, E)                                                                                            \

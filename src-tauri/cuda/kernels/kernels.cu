@@ -3,4 +3,5 @@
 #include "floats.cu"
 #include "pack.cu"
 #include "product.cu"
+#include "prompts.cu"
 #include "rows.cu"

@@ -178,24 +178,31 @@ __device__ __forceinline__ void mma_k16(int (&d)[4], int a0, int a1, int b0, int
         : "r"(a0), "r"(a1), "r"(b0), "r"(c0), "r"(c1));
 }
 
-// A block's tile of a product: rows of the matrix x rows of activations, two groups of columns at a time.
+// A block's tile of a product: rows of the matrix x rows of activations, so many groups of columns at a time.
 constexpr int TILE_M = 128;
-constexpr int STEP = 2;
+#ifndef STEP_GROUPS
+#error "build.rs says how many groups of columns there is room for"
+#endif
+constexpr int STEP = STEP_GROUPS;
 // Bytes from one row of codes to the next in shared memory: eight rows lie in different banks.
 constexpr int PITCH = STEP * GROUP + 16;
 
-template <int TILE_N, bool HALVES>
+template <typename F, int TILE_N>
 struct Shared {
     uint8_t weights[2][TILE_M * PITCH];
     uint8_t activations[2][TILE_N * PITCH];
+    Group groups[2][STEP][TILE_N];
     // Unit and offset unit; rows eight apart lie side by side, since a thread has both.
     float2 scales[2][STEP][TILE_M];
-    // Scale and scaled sum.
-    float2 of_columns[2][STEP][TILE_N];
-    int sums[2][STEP][TILE_N];
     // Factors and minimums, a byte each.
-    uint32_t factors[HALVES ? 2 : 1][HALVES ? STEP : 1][HALVES ? TILE_M : 1];
+    uint32_t factors[F::HALVES ? 2 : 1][F::HALVES ? STEP : 1][F::HALVES ? TILE_M : 1];
 };
+
+// Brings 16 bytes into shared memory while others multiply, or zeros.
+__device__ __forceinline__ void bring(void* to, const void* from, bool here) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((unsigned)__cvta_generic_to_shared(to)), "l"(from),
+                 "r"(here ? 16 : 0));
+}
 
 // Where the scales of row `row` of a tile lie: those of rows 0, 8, 1, 9 and so on.
 __device__ __forceinline__ int beside(int row) { return row / 16 * 16 + row % 8 * 2 + row / 8 % 2; }
@@ -215,70 +222,68 @@ template <typename F, int TILE_N>
 __device__ __forceinline__ void many(const Matrix& m, const int8_t* codes, const Group* groups, int count, float* out,
                                      int out_stride) {
     extern __shared__ __align__(16) uint8_t memory[];
-    auto& shared = *reinterpret_cast<Shared<TILE_N, F::HALVES>*>(memory);
-    constexpr int COLUMNS = TILE_N / 2 / 8;
+    auto& shared = *reinterpret_cast<Shared<F, TILE_N>*>(memory);
+    constexpr int COLUMNS = TILE_N / 2 / 8, OWN = STEP * TILE_M / 256;
     int thread = threadIdx.x, lane = thread % WARP, warp = thread / WARP;
     int tile_row = warp % 4 * 32, tile_column = warp / 4 * (TILE_N / 2);
     int first_row = blockIdx.x * TILE_M, first_column = blockIdx.y * TILE_N;
     int row_groups = m.columns / GROUP;
 
     begin();
-    // What a thread brings: one group of one row of each side. Weights of 32 rows lie side by side, activations row by row.
+    // What a thread brings: OWN groups of a row of weights, whose rows lie side by side, and a group of a row of activations,
+    // whose rows lie one after the other.
     int own = thread % TILE_M, own_group = thread / TILE_M, own_column = thread / STEP, column_group = thread % STEP;
     bool has_row = first_row + own < m.rows;
     bool has_column = own_column < TILE_N && first_column + own_column < count;
     unsigned own_row = min(first_row + own, m.rows - 1);
-    size_t own_activations = (size_t)min(first_column + own_column, count - 1) * row_groups;
-    Loaded<F> loaded;
-    uint4 brought[2];
-    Group group_brought;
-    auto load = [&](int step) {
-        if (step + own_group < row_groups) loaded = load_group<F>(m, own_row, step + own_group);
-        if (own_column < TILE_N && step + column_group < row_groups) {
-            size_t at = own_activations + step + column_group;
-            const uint4* from = reinterpret_cast<const uint4*>(codes + at * GROUP);
-            brought[0] = from[0];
-            brought[1] = from[1];
-            group_brought = groups[at];
-        }
-    };
-    auto store = [&](int stage, int step) {
-        int words[8] = {};
-        Scales scales = {};
-        if (has_row && step + own_group < row_groups) {
-            codes_of<F>(loaded, words);
-            scales = scales_of<F>(loaded, step + own_group);
-        }
-        int4* to = reinterpret_cast<int4*>(shared.weights[stage] + own * PITCH + own_group * GROUP);
-        to[0] = make_int4(words[0], words[1], words[2], words[3]);
-        to[1] = make_int4(words[4], words[5], words[6], words[7]);
-        shared.scales[stage][own_group][beside(own)] = make_float2(scales.unit, scales.offset_unit);
-        if constexpr (F::HALVES) {
-            shared.factors[stage][own_group][own] = (scales.factors[0] & 255) | (scales.factors[1] & 255) << 8 |
-                                                    scales.minimums[0] << 16 | scales.minimums[1] << 24;
+    size_t own_activations = (size_t)min(first_column + own_column, count - 1) * row_groups + column_group;
+    Loaded<F> loaded[OWN];
+    auto load = [&](int stage, int step) {
+#pragma unroll
+        for (int i = 0; i < OWN; i++) {
+            int group = step + own_group + 2 * i;
+            if (group < row_groups) loaded[i] = load_group<F>(m, own_row, group);
         }
         if (own_column < TILE_N) {
             bool here = has_column && step + column_group < row_groups;
-            uint4* to = reinterpret_cast<uint4*>(shared.activations[stage] + own_column * PITCH + column_group * GROUP);
-            to[0] = here ? brought[0] : make_uint4(0, 0, 0, 0);
-            to[1] = here ? brought[1] : make_uint4(0, 0, 0, 0);
-            shared.of_columns[stage][column_group][own_column] =
-                here ? make_float2(group_brought.scale, group_brought.scaled_sum) : make_float2(0.0f, 0.0f);
-            if constexpr (F::ZERO != 0 || F::HALVES) {
-                int sums = F::HALVES ? group_brought.half_sums : group_brought.sum;
-                shared.sums[stage][column_group][own_column] = here ? sums : 0;
+            size_t at = here ? own_activations + step : 0;
+            uint8_t* to = shared.activations[stage] + own_column * PITCH + column_group * GROUP;
+            bring(to, codes + at * GROUP, here);
+            bring(to + 16, codes + at * GROUP + 16, here);
+            bring(&shared.groups[stage][column_group][own_column], groups + at, here);
+        }
+    };
+    auto store = [&](int stage, int step) {
+#pragma unroll
+        for (int i = 0; i < OWN; i++) {
+            int group = own_group + 2 * i;
+            int words[8] = {};
+            Scales scales = {};
+            if (has_row && step + group < row_groups) {
+                codes_of<F>(loaded[i], words);
+                scales = scales_of<F>(loaded[i], step + group);
+            }
+            int4* to = reinterpret_cast<int4*>(shared.weights[stage] + own * PITCH + group * GROUP);
+            to[0] = make_int4(words[0], words[1], words[2], words[3]);
+            to[1] = make_int4(words[4], words[5], words[6], words[7]);
+            shared.scales[stage][group][beside(own)] = make_float2(scales.unit, scales.offset_unit);
+            if constexpr (F::HALVES) {
+                shared.factors[stage][group][own] = (scales.factors[0] & 255) | (scales.factors[1] & 255) << 8 |
+                                                    scales.minimums[0] << 16 | scales.minimums[1] << 24;
             }
         }
+        asm volatile("cp.async.wait_all;" ::: "memory");
     };
 
     float sums[2][COLUMNS][4] = {};
-    load(0);
+    load(0, 0);
     store(0, 0);
     __syncthreads();
     int stage = 0;
     for (int step = 0; step < row_groups; step += STEP) {
         int next = step + STEP;
-        if (next < row_groups) load(next);
+        // The other stage: everybody has left it at the last barrier.
+        if (next < row_groups) load(1 - stage, next);
 #pragma unroll
         for (int k = 0; k < STEP; k++) {
             int a[2][4];
@@ -312,13 +317,10 @@ __device__ __forceinline__ void many(const Matrix& m, const int8_t* codes, const
             for (int j = 0; j < COLUMNS; j++) {
                 const int(&b)[2] = b_of[j];
                 int pair = tile_column + j * 8 + lane % 4 * 2;
-                float4 both = *reinterpret_cast<const float4*>(&shared.of_columns[stage][k][pair]);
-                int2 of_codes = {};
-                if constexpr (F::ZERO != 0 || F::HALVES) {
-                    of_codes = *reinterpret_cast<const int2*>(&shared.sums[stage][k][pair]);
-                }
-                const float scale_of[2] = {both.x, both.z}, scaled_sum_of[2] = {both.y, both.w};
-                const int sums_of[2] = {of_codes.x, of_codes.y};
+                const Group of_columns[2] = {shared.groups[stage][k][pair], shared.groups[stage][k][pair + 1]};
+                int sums_of[2];
+#pragma unroll
+                for (int e = 0; e < 2; e++) sums_of[e] = F::HALVES ? of_columns[e].half_sums : of_columns[e].sum;
 #pragma unroll
                 for (int i = 0; i < 2; i++) {
                     int products[F::HALVES ? 2 : 1][4];
@@ -351,14 +353,14 @@ __device__ __forceinline__ void many(const Matrix& m, const int8_t* codes, const
                         } else {
                             share.products = __fsub_rn(__int_as_float(products[0][e]), WHOLE);
                         }
-                        sums[i][j][e] = accumulate<F>(sums[i][j][e], share, of_row.x, of_row.y, scale_of[e % 2],
-                                                      scaled_sum_of[e % 2]);
+                        const Group& of_column = of_columns[e % 2];
+                        sums[i][j][e] = accumulate<F>(sums[i][j][e], share, of_row.x, of_row.y, of_column.scale,
+                                                      of_column.scaled_sum);
                     }
                 }
             }
         }
         if (next < row_groups) {
-            // The other stage: everybody has left it at the last barrier.
             store(1 - stage, next);
             __syncthreads();
             stage = 1 - stage;

@@ -9,32 +9,30 @@ use crate::{
     gpu::{Grid, Memory},
     layers::{FEW, Layers, half_bytes, no_output, no_scratch},
     matrix::{GpuMatrix, name},
-    scratch::{Rows, RowsArgument, Tile},
+    scratch::{KeptArgument, PART, Rows, RowsArgument, Scratch, Tile},
 };
 
 /// Rows of a matrix that a block of the kernels for many rows has, and rows of activations.
 const TILE: [usize; 2] = [128, 64];
 /// The same of floats.
 const FLOAT_TILE: [usize; 2] = [64, 64];
+/// Groups of 32 that it has at a time: `STEP` of product.cu, a digit.
+const STEP: usize = (env!("TEKTRA_STEP_GROUPS").as_bytes()[0] - b'0') as usize;
 /// Shared memory of such a block; `Shared` in `kernels/product.cu`.
-const TILE_SHARED_BYTES: usize = 2 * (TILE[0] + TILE[1]) * (2 * 32 + 16) + 2 * 2 * (TILE[0] * 12 + TILE[1] * 12 + 4);
+const TILE_SHARED_BYTES: usize =
+    2 * (TILE[0] + TILE[1]) * (STEP * 32 + 16) + 2 * STEP * (TILE[0] * 12 + TILE[1] * 16) + 4;
 
-/// How the attention of a tile's queries is divided.
-struct Division {
-    /// Queries that are computed together.
-    queries: usize,
-    /// Blocks that share a sequence's pages, and those that share its parts.
-    score_blocks: usize,
-    part_blocks: usize,
-    /// Shared memory for values that are weighed.
-    stage_bytes: usize,
-}
-
-/// Prompts have tiles enough to keep the GPU busy.
-const OF_PROMPTS: Division = Division { queries: QUERIES, score_blocks: 1, part_blocks: 2, stage_bytes: 32 << 10 };
-
-/// Queries that a warp of the attention computes together at most.
+/// Queries of a token that are computed together at most.
 const QUERIES: usize = 16;
+/// Blocks that share a sequence's pages, and those that share its parts, where tokens are generated.
+const SCORE_BLOCKS: usize = 32;
+const PART_BLOCKS: usize = 16;
+/// Shared memory for values that such a block weighs.
+const STAGE_BYTES: usize = 64 << 10;
+
+/// Queries of a prompt that are computed together, and positions: `TILE_QUERIES` and `TILE_POSITIONS` of prompts.cu.
+const TILE_QUERIES: usize = 128;
+const TILE_POSITIONS: usize = 128;
 
 /// `Shape` of the kernels.
 #[derive(Clone, Copy)]
@@ -259,68 +257,92 @@ impl Layers {
         generated: usize,
         rows: usize,
     ) -> Result<(), GpuError> {
-        let kept = &self.scratch.as_ref().ok_or_else(no_scratch)?.kept;
-        let alone = [4, 8].into_iter().find(|&queries| query_group(&self.shape) <= queries).unwrap_or(QUERIES);
-        let division = Division { queries: alone, score_blocks: 32, part_blocks: 16, stage_bytes: 64 << 10 };
-        self.attend_tiles(shape, layout, &division, 0..generated, 0..generated)?;
-        if rows == generated {
-            return Ok(());
+        if generated > 0 {
+            self.attend_alone(shape, layout, generated)?;
         }
-        let tiles = &self.scratch.as_ref().ok_or_else(no_scratch)?.prompt_tiles;
+        let Scratch { prompt_tiles: tiles, kept, .. } = self.scratch.as_ref().ok_or_else(no_scratch)?;
         let mut first = 0;
-        while first < tiles.len() {
+        while first < tiles.len() && rows > generated {
             let first_row = tiles[first].first_row as usize;
             let end_of = |tile: &Tile| (tile.first_row + tile.rows) as usize;
             let fit = tiles[first..].iter().take_while(|tile| end_of(tile) - first_row <= kept.rows);
             let end = first + fit.count().max(1);
-            let these = MOST_GENERATED + first..MOST_GENERATED + end;
-            self.attend_tiles(shape, layout, &OF_PROMPTS, these, first_row..end_of(&tiles[end - 1]))?;
+            self.attend_tiles(shape, layout, first..end, first_row..end_of(&tiles[end - 1]))?;
             first = end;
         }
         Ok(())
     }
 
-    /// Attention of the queries of `tiles`, which are those of `rows`.
+    /// Attention of the first `rows` rows, each a token that is generated.
+    fn attend_alone(&self, shape: ShapeArgument, layout: LayoutArgument, rows: usize) -> Result<(), GpuError> {
+        let scratch = self.scratch.as_ref().ok_or_else(no_scratch)?;
+        let LayerShape { heads, kv_heads, head_dim, kv, .. } = self.shape;
+        let group = (heads / kv_heads).min(QUERIES);
+        let queries = [4, 8].into_iter().find(|&queries| group <= queries).unwrap_or(QUERIES);
+        let kept = scratch.kept.argument(0);
+        let (tokens, pages) = (scratch.tokens.device.address, scratch.pages.device.address);
+        let kv = kv_name(kv);
+        let passes = kv_heads * (heads / kv_heads).div_ceil(group);
+        let grid = |blocks, shared_bytes| Grid { blocks: [blocks, passes, rows], threads: 128, shared_bytes };
+        let scores = grid(SCORE_BLOCKS, queries * head_dim * 4);
+        let query = scratch.query.address;
+        let score = format!("score_{kv}_{queries}");
+        launch!(self.gpu, &score, scores, query, tokens, pages, shape, layout, group as i32, kept)?;
+        // Sets of threads that have whole values, of two elements each.
+        let sets = [4, 2].into_iter().find(|sets| sets * head_dim / 2 <= 128).unwrap_or(1);
+        let weigh = format!("weigh_{kv}_{queries}_{sets}");
+        let parts = grid(PART_BLOCKS, STAGE_BYTES);
+        let stage = STAGE_BYTES as i32;
+        launch!(self.gpu, &weigh, parts, tokens, pages, shape, layout, group as i32, kept, stage)?;
+        self.combine(shape, kept, 0..rows, false)
+    }
+
+    /// Attention of the queries of a prompt's `tiles`, which are those of `rows`.
     fn attend_tiles(
         &self,
         shape: ShapeArgument,
         layout: LayoutArgument,
-        division: &Division,
         tiles: Range<usize>,
         rows: Range<usize>,
     ) -> Result<(), GpuError> {
         let scratch = self.scratch.as_ref().ok_or_else(no_scratch)?;
         let LayerShape { heads, kv_heads, head_dim, kv, .. } = self.shape;
-        let &Division { queries, score_blocks, part_blocks, stage_bytes } = division;
-        let group = query_group(&self.shape);
+        let group = (heads / kv_heads).min(TILE_QUERIES);
         let kept = scratch.kept.argument(rows.start);
         let (tokens, pages) = (scratch.tokens.device.address, scratch.pages.device.address);
         let first_tile = scratch.tiles.device.address + (tiles.start * size_of::<Tile>()) as u64;
         let kv = kv_name(kv);
-        let heads_of_grid = kv_heads * (heads / kv_heads).div_ceil(group);
-        let grid =
-            |blocks, shared_bytes| Grid { blocks: [blocks, heads_of_grid, tiles.len()], threads: 128, shared_bytes };
-        launch!(
-            self.gpu,
-            &format!("score_{kv}_{queries}"),
-            grid(score_blocks, queries * head_dim * 4),
-            scratch.query.address,
-            tokens,
-            first_tile,
-            pages,
-            shape,
-            layout,
-            group as i32,
-            kept,
-        )?;
-        // Sets of threads that have whole values, of two elements each.
-        let sets = [4, 2].into_iter().find(|sets| sets * head_dim / 2 <= 128).unwrap_or(1);
-        let weigh = format!("weigh_{kv}_{queries}_{sets}");
-        let parts = grid(part_blocks, stage_bytes);
-        let stage = stage_bytes as i32;
-        launch!(self.gpu, &weigh, parts, tokens, first_tile, pages, shape, layout, group as i32, kept, stage)?;
-        let grid = Grid::new([(heads * head_dim).div_ceil(4 * 128), rows.len(), 1], 128);
-        launch!(self.gpu, "combine_rows", grid, tokens, shape, kept, scratch.attended.from(rows.start))
+        let passes = kv_heads * (heads / kv_heads).div_ceil(group);
+        let grid = |blocks| Grid::new([blocks, passes, tiles.len()], 256);
+        // What lies behind a tile's last position ends at once.
+        let scores = grid(scratch.positions.div_ceil(TILE_POSITIONS));
+        let (query, group) = (scratch.query.address, group as i32);
+        let score = format!("score_tile_{kv}");
+        launch!(self.gpu, &score, scores, query, tokens, first_tile, pages, shape, layout, group, kept)?;
+        let count = rows.len() * heads;
+        let each = Grid::new([count.div_ceil(8), 1, 1], 256);
+        launch!(self.gpu, "soften_rows", each, tokens, shape, kept, count as i32)?;
+        let elements = if head_dim <= 64 { 64 } else { 128 };
+        let parts = grid(scratch.positions.div_ceil(PART) * head_dim.div_ceil(elements));
+        let weigh = format!("weigh_tile_{kv}_{elements}");
+        launch!(self.gpu, &weigh, parts, tokens, first_tile, pages, shape, layout, group, kept)?;
+        self.combine(shape, kept, rows, true)
+    }
+
+    /// Attention of rows from the sums of its parts.
+    fn combine(
+        &self,
+        shape: ShapeArgument,
+        kept: KeptArgument,
+        rows: Range<usize>,
+        softened: bool,
+    ) -> Result<(), GpuError> {
+        let scratch = self.scratch.as_ref().ok_or_else(no_scratch)?;
+        let columns = self.shape.heads * self.shape.head_dim;
+        let grid = Grid::new([columns.div_ceil(4 * 128), rows.len(), 1], 128);
+        let tokens = scratch.tokens.device.address;
+        let out = scratch.attended.from(rows.start);
+        launch!(self.gpu, "combine_rows", grid, tokens, shape, kept, i32::from(softened), out)
     }
 }
 
@@ -362,14 +384,9 @@ fn few_shared_bytes(matrix: &GpuMatrix, few: usize) -> usize {
     2 * 32 * 4 * (turn * few + units) + (8 * groups).next_multiple_of(16) + staged
 }
 
-/// Query heads that are computed together, of those that share a key and value head.
-fn query_group(shape: &LayerShape) -> usize {
-    (shape.heads / shape.kv_heads).min(QUERIES)
-}
-
 /// Rows of a prompt that are computed together.
 pub(crate) fn tile_rows(shape: &LayerShape) -> usize {
-    QUERIES / query_group(shape)
+    (TILE_QUERIES / (shape.heads / shape.kv_heads)).max(1)
 }
 
 const fn kv_name(kv: KvType) -> &'static str {

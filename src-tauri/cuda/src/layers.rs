@@ -276,7 +276,7 @@ impl Layers {
         let mut tokens = Vec::with_capacity(MOST_ROWS);
         let mut tiles = Vec::with_capacity(MOST_ROWS);
         let mut first_page = 0;
-        let most = tile_rows(&self.shape);
+        let most = tile_rows(&self.shape).min(scratch.kept.rows);
         for (index, run) in step.runs.iter().enumerate() {
             let first_row = tokens.len();
             let positions = run.first_position..run.first_position + run.tokens;
@@ -293,10 +293,10 @@ impl Layers {
         // A graph computes as many rows as its kernels are made for.
         let nobody = Token { position: -1, first_page: 0 };
         tokens.extend(std::iter::repeat_n(nobody, MOST_GENERATED.saturating_sub(tokens.len())));
-        let each = (0..MOST_GENERATED as i32).map(|row| Tile { first_row: row, rows: 1 });
         scratch.tokens.set(tokens)?;
-        scratch.tiles.set(each.chain(tiles.iter().copied()))?;
+        scratch.tiles.set(tiles.iter().copied())?;
         scratch.prompt_tiles = tiles;
+        scratch.positions = positions;
         scratch.angles.copy(step.angles)?;
         Ok(())
     }

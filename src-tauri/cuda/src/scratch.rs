@@ -13,10 +13,10 @@ use crate::{
 pub(crate) const PART: usize = 256;
 
 /// What attention keeps between its kernels, at least: more rows of prompts go through them at once then.
-const LEAST_SCORES_BYTES: usize = 64 << 20;
+const LEAST_SCORES_BYTES: usize = 96 << 20;
 
-/// Positions that there is room for at first.
-const FIRST_POSITIONS: usize = 2048;
+/// Room is made for so many positions more at a time.
+const POSITIONS: usize = 1024;
 
 /// `Kept` of the kernels.
 #[derive(Clone, Copy)]
@@ -25,6 +25,7 @@ pub(crate) struct KeptArgument {
     pub(crate) scores: u64,
     pub(crate) largest: u64,
     pub(crate) parts: u64,
+    pub(crate) inverse: u64,
     pub(crate) first_row: i32,
     pub(crate) positions: i32,
 }
@@ -34,6 +35,7 @@ pub(crate) struct Kept {
     scores: Memory,
     largest: Memory,
     parts: Memory,
+    inverse: Memory,
     pub(crate) positions: usize,
     /// Rows that it has room for.
     pub(crate) rows: usize,
@@ -42,13 +44,14 @@ pub(crate) struct Kept {
 impl Kept {
     /// For sequences of up to `positions`.
     fn new(gpu: &Arc<Gpu>, shape: &LayerShape, positions: usize) -> Result<Self, GpuError> {
-        let positions = positions.next_power_of_two().max(FIRST_POSITIONS);
+        let positions = positions.max(1).next_multiple_of(POSITIONS);
         let row_bytes = shape.heads * positions * 4;
         let rows = (LEAST_SCORES_BYTES / row_bytes).clamp(MOST_GENERATED, MOST_ROWS);
         Ok(Self {
             scores: Memory::new(gpu, rows * row_bytes)?,
             largest: Memory::new(gpu, rows * row_bytes / PAGE)?,
             parts: Memory::new(gpu, rows * row_bytes / PART * shape.head_dim)?,
+            inverse: Memory::new(gpu, rows * shape.heads * 4)?,
             positions,
             rows,
         })
@@ -60,6 +63,7 @@ impl Kept {
             scores: self.scores.address,
             largest: self.largest.address,
             parts: self.parts.address,
+            inverse: self.inverse.address,
             first_row: first_row as i32,
             positions: self.positions as i32,
         }
@@ -155,9 +159,11 @@ pub(crate) struct Scratch {
     pub(crate) stream: Input<f32>,
     pub(crate) angles: Input<f32>,
     pub(crate) tokens: Input<Token>,
-    /// One row each of those that can be generated, then those of prompts.
+    /// Of the prompts' rows.
     pub(crate) tiles: Input<Tile>,
     pub(crate) prompt_tiles: Vec<Tile>,
+    /// Of the step's longest sequence.
+    pub(crate) positions: usize,
     pub(crate) wanted: Input<i32>,
     pub(crate) pages: Input<u64>,
     pub(crate) normed: Rows,
@@ -179,8 +185,9 @@ impl Scratch {
             stream: Input::new(gpu, MOST_ROWS * dim)?,
             angles: Input::new(gpu, MOST_ROWS * rotated)?,
             tokens: Input::new(gpu, MOST_ROWS)?,
-            tiles: Input::new(gpu, MOST_GENERATED + MOST_ROWS)?,
+            tiles: Input::new(gpu, MOST_ROWS)?,
             prompt_tiles: Vec::new(),
+            positions: 0,
             wanted: Input::new(gpu, MOST_ROWS)?,
             pages: Input::new(gpu, 1024)?,
             normed: Rows::new(gpu, dim, with_values)?,

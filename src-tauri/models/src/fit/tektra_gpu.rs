@@ -13,9 +13,9 @@ const STEP_ROWS: u64 = 528;
 const GENERATED_ROWS: u64 = 16;
 const LOGIT_ROWS: u64 = 64;
 
-/// What attention keeps at least, and for how many positions (`LEAST_SCORES_BYTES`, `FIRST_POSITIONS`).
-const LEAST_SCORES_BYTES: u64 = 64 * MIB;
-const FIRST_POSITIONS: u64 = 2048;
+/// What attention keeps at least, and for how many positions more at a time (`LEAST_SCORES_BYTES`, `POSITIONS`).
+const LEAST_SCORES_BYTES: u64 = 96 * MIB;
+const POSITIONS: u64 = 1024;
 
 /// What pages are taken from the GPU in (`PIECE_BYTES`).
 const PAGES_BYTES: u64 = 32 * MIB;
@@ -34,7 +34,7 @@ pub(crate) fn on_gpu(facts: &Facts, context_tokens: u32) -> Held {
     // A code, and 16 bytes for 32 of them.
     let codes = (shape.embedding + queries + shape.feed_forward) * 3 / 2;
     let row = floats.iter().fold(codes, |sum, count| sum.saturating_add(count.saturating_mul(4)));
-    let positions = u64::from(context_tokens).next_power_of_two().max(FIRST_POSITIONS);
+    let positions = u64::from(context_tokens).max(1).next_multiple_of(POSITIONS);
     let scores = (GENERATED_ROWS * 4 * shape.heads).saturating_mul(positions).max(LEAST_SCORES_BYTES);
     // The largest score of each page, and the weighted values of each 256 positions.
     let kept = scores.saturating_add(scores / PAGE_TOKENS).saturating_add(scores / 256 * shape.key_length);
