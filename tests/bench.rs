@@ -22,6 +22,7 @@ fn quick(models: &[&str]) -> BenchRequest {
         threads: vec![1],
         depths: Vec::new(),
         kvs: Vec::new(),
+        devices: Vec::new(),
         repetitions: None,
         quality: None,
     }
@@ -338,6 +339,9 @@ fn absurd_wishes_are_refused_with_a_sentence() {
         (&["--reps", "1000000"], "1000000 repetitions"),
         (&["--depth", "99999999"], "99999999 tokens"),
         (&["--kv", "q7"], "write f16, q8 or f32"),
+        (&["--on", "npu"], "write cpu or gpu"),
+        // Also where there is a GPU: this engine is built for none.
+        (&["--on", "gpu"], "Nothing can be measured on a GPU."),
         (&["--preset", "endless"], "write quick, standard or thorough"),
         (&["show", "nothing"], "does not exist"),
         (&["--out", "/nowhere/at/all.json"], "cannot be written"),

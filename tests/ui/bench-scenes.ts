@@ -1,5 +1,6 @@
 import type { Page } from "playwright-core";
 import { key, someRuns } from "./bench-stories";
+import { twoGpus } from "./fake/placement";
 import type { FakeOptions } from "./fake/options";
 import { field, see } from "./harness";
 import type { Detail, Scene } from "./screenshots";
@@ -142,7 +143,7 @@ export const benchDetails: Record<string, Detail> = {
   },
   "bench-options": {
     size: [800, 600],
-    options: world,
+    options: { ...world, gpus: twoGpus },
     play: async (page) => {
       await showBench(page);
       await page.getByText("More options").click();

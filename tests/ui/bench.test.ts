@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import type { BenchRequest } from "../../ui/src/bindings";
 import { key } from "./bench-stories";
 import { gguf } from "./fake/models";
+import { twoGpus } from "./fake/placement";
 import {
   answers,
   calls,
@@ -64,6 +65,7 @@ test("the plan follows what is chosen, and Start sends just that", async () => {
     threads: [],
     depths: [20_000],
     kvs: ["q8"],
+    devices: [],
     repetitions: 7,
     quality: false,
   });
@@ -71,6 +73,25 @@ test("the plan follows what is chosen, and Start sends just that", async () => {
   await start.click();
   await see(page.getByRole("progressbar"));
   expect(await calls(page, "bench_start")).toEqual([asked]);
+});
+
+test("where there is a GPU, it can be measured too, alone or beside the processor", async () => {
+  const page = await openBench({ bench: history, gpus: twoGpus });
+  await see(page.getByText("1 configuration, about 12 s"));
+  await page.getByText("More options").click();
+  await see(page.getByRole("group", { name: "Computed on" }));
+  await chip(page, "Computed on", "CPU").check();
+  await chip(page, "Computed on", "GPU").check();
+  await see(page.getByText("2 configurations, about 24 s"));
+  await chip(page, "Computed on", "CPU").uncheck();
+  await see(page.getByText("GPU 0 (NVIDIA RTX 4070 Ti)"));
+  await see(page.getByText("1 configuration, about 12 s"));
+  await page.getByText("What is measured").click();
+  await see(page.getByText(/KV f16 · GPU 0$/));
+  const request = async () => (await calls(page, "bench_plan")).at(-1)?.request;
+  expect(await request()).toMatchObject({ devices: ["gpu"] });
+  await page.getByRole("button", { name: "As the preset has it" }).click();
+  await until(async () => ((await request()) as BenchRequest).devices, []);
 });
 
 test("the other precisions of a model are added at once", async () => {

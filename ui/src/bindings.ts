@@ -192,6 +192,13 @@ export type BenchComparison = {
 	rows: ComparisonRow[],
 };
 
+/**  What computes. */
+export type BenchDevice = 
+/**  The processor. */
+"cpu" | 
+/**  A GPU, all layers on it. */
+"gpu";
+
 /**  What a run is written as. */
 export type BenchFormat = 
 /**  Everything, every sample included. */
@@ -211,6 +218,8 @@ export type BenchPlan = {
 	seconds: number,
 	/**  What a person should know of it: sentences. */
 	notes: string[],
+	/**  The GPU that it can be computed on, in words. */
+	gpu: string | null,
 };
 
 /**  How thorough a benchmark is. */
@@ -264,6 +273,8 @@ export type BenchRequest = {
 "q8" | 
 	/**  Single precision. */
 "f32")[],
+	/**  What computes. Runs of before have none. */
+	devices?: BenchDevice[],
 	/**  How often each cell is measured, the warm-up not counted. */
 	repetitions: number | null,
 	/**  Whether quality is measured too. */
@@ -330,7 +341,7 @@ export type CellKey = {
 	quantization: string,
 	/**  Answers side by side. */
 	batch: number,
-	/**  Threads to compute with. */
+	/**  Threads to compute with; on a GPU those that feed it. */
 	threads: number,
 	/**  Tokens that stand in the context before what is measured. */
 	depth_tokens: number,
@@ -342,7 +353,7 @@ export type CellKey = {
 "q8" | 
 	/**  Single precision. */
 "f32",
-	/**  Where it is computed, in words: `CPU`. */
+	/**  Where it is computed, in words: `CPU`, or `GPU 0` for all layers on the GPU of that number. */
 	placement: string,
 };
 
@@ -1060,6 +1071,8 @@ export type MetricName =
 "warm_load_ms" | 
 /**  The most memory that the process held. */
 "peak_resident_mib" | 
+/**  The most memory that was taken of the GPU meanwhile, beyond what was taken of it before. */
+"peak_gpu_mib" | 
 /**  Energy for each token computed, those of the prompt included. */
 "joules_per_token" | 
 /**  From sending a message to the first text of its answer, through the core and the socket. */

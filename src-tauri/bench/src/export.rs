@@ -131,14 +131,15 @@ fn markdown(run: &BenchRun) -> String {
         lengths.prompt,
         lengths.decode,
     );
-    text += "| Model | Type | KV | Threads | Batch | Depth | Prefill tokens/s | Decode tokens/s | First token ms | Between tokens ms | Peak MiB |\n";
-    text += "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n";
+    text += "| Model | Type | On | KV | Threads | Batch | Depth | Prefill tokens/s | Decode tokens/s | First token ms | Between tokens ms | Peak MiB | GPU MiB |\n";
+    text += "|---|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
     for cell in &run.cells {
         let key = &cell.key;
         let mut row = format!(
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} |",
             key.model.replace('|', "\\|"),
             key.quantization,
+            key.placement,
             key.kv.name(),
             key.threads,
             key.batch,
@@ -152,12 +153,15 @@ fn markdown(run: &BenchRun) -> String {
                 MetricName::FirstTokenMs,
                 MetricName::InterTokenMs,
                 MetricName::PeakResidentMib,
+                MetricName::PeakGpuMib,
             ] {
                 row += &format!(" {} |", with_interval(find(cell, name)));
             }
         } else {
-            row +=
-                &format!(" {} | | | | |", format!("{outcome}: {why}").trim_end_matches([':', ' ']).replace('|', "\\|"));
+            row += &format!(
+                " {} | | | | | |",
+                format!("{outcome}: {why}").trim_end_matches([':', ' ']).replace('|', "\\|")
+            );
         }
         text += &row;
         text.push('\n');
@@ -201,7 +205,8 @@ fn llama_bench(run: &BenchRun) -> Vec<Value> {
                 "n_threads": cell.key.threads,
                 "type_k": kv,
                 "type_v": kv,
-                "n_gpu_layers": 0,
+                // As llama-bench is told to put everything on GPUs.
+                "n_gpu_layers": if cell.key.gpu().is_some() { 99 } else { 0 },
                 "n_prompt": n_prompt,
                 "n_gen": n_gen,
                 "n_depth": cell.key.depth_tokens,

@@ -21,7 +21,7 @@ pub use export::export;
 pub use plan::{Lengths, ModelSize, Schedule, Visit, cells, check, repetitions, seconds, with_quality, with_siblings};
 pub use statistics::{FEWEST_FOR_INTERVAL, Interval, interval, mean, median, percentile, sd};
 pub use types::{
-    BenchCell, BenchComparison, BenchFormat, BenchPlan, BenchPreset, BenchProgress, BenchRequest, BenchRun,
-    BenchRunSummary, CellKey, CellOutcome, CellQuality, ComparisonRow, Kv, MachineInfo, Metric, MetricName, RunState,
-    Verdict,
+    BenchCell, BenchComparison, BenchDevice, BenchFormat, BenchPlan, BenchPreset, BenchProgress, BenchRequest,
+    BenchRun, BenchRunSummary, CellKey, CellOutcome, CellQuality, ComparisonRow, Kv, MachineInfo, Metric, MetricName,
+    RunState, Verdict,
 };

@@ -49,7 +49,7 @@ impl MetricName {
             | Self::ColdLoadMs
             | Self::WarmLoadMs
             | Self::EndToEndFirstTokenMs => "ms",
-            Self::PeakResidentMib => "MiB",
+            Self::PeakResidentMib | Self::PeakGpuMib => "MiB",
             Self::JoulesPerToken => "J",
         }
     }
@@ -69,6 +69,7 @@ impl MetricName {
             Self::ColdLoadMs => "load from the disk",
             Self::WarmLoadMs => "load from memory",
             Self::PeakResidentMib => "peak memory",
+            Self::PeakGpuMib => "peak memory of the GPU",
             Self::JoulesPerToken => "energy a token",
             Self::EndToEndFirstTokenMs => "first token, end to end",
             Self::EndToEndTokensPerSecond => "answer, end to end",

@@ -1,6 +1,6 @@
 //! What a request means: its cells, the order that they are measured in, and how long that takes.
 
-use crate::types::{BenchPreset, BenchRequest, CellKey, Kv};
+use crate::types::{BenchDevice, BenchPreset, BenchRequest, CellKey, Kv};
 
 /// Repetitions of a cell where nothing else is asked: the fewest that have an interval.
 const REPETITIONS: u32 = 5;
@@ -18,6 +18,8 @@ const MOST_CELLS: usize = 5_000;
 
 /// Where nothing was measured: what memory gives to decoding, in bytes of weights a second.
 const ASSUMED_BYTES_PER_SECOND: f64 = 6e9;
+/// The same of a GPU's memory.
+const ASSUMED_GPU_BYTES_PER_SECOND: f64 = 1e11;
 /// Where nothing was measured: how many prompt tokens are computed in the time of one written token.
 const ASSUMED_PREFILL_RATIO: f64 = 6.0;
 /// What another answer side by side adds to the time of a step, in shares of it.
@@ -62,8 +64,22 @@ impl BenchPreset {
 pub struct ModelSize {
     /// Its files.
     pub size_bytes: u64,
-    /// Prompt tokens and written tokens a second, where they were measured.
+    /// Prompt tokens and written tokens a second on the CPU with all threads, where they were measured.
     pub tokens_per_second: Option<(f64, f64)>,
+    /// The same on a GPU.
+    pub gpu_tokens_per_second: Option<(f64, f64)>,
+}
+
+impl CellKey {
+    /// The words for the GPU of this number.
+    pub fn on_gpu(index: u32) -> String {
+        format!("GPU {index}")
+    }
+
+    /// The number of the GPU that it is computed on.
+    pub fn gpu(&self) -> Option<u32> {
+        self.placement.strip_prefix("GPU ")?.parse().ok()
+    }
 }
 
 /// # Errors
@@ -86,8 +102,9 @@ pub fn check(request: &BenchRequest, cores: u32) -> Result<(), String> {
     if let Some(repetitions) = request.repetitions.filter(|repetitions| *repetitions > MOST_REPETITIONS) {
         return Err(format!("{repetitions} repetitions are too many: {MOST_REPETITIONS} at most."));
     }
-    let lists = [request.batches.len(), request.threads.len(), request.depths.len(), request.kvs.len()];
-    let cells = lists.iter().fold(request.models.len().max(1), |all, list| all.saturating_mul((*list).max(1)));
+    let lists =
+        [&request.batches, &request.threads, &request.depths].map(Vec::len).into_iter().chain([request.kvs.len()]);
+    let cells = lists.fold(request.models.len().max(1), |all, list| all.saturating_mul(list.max(1)));
     if cells > MOST_CELLS {
         return Err(format!("These are {cells} configurations: {MOST_CELLS} at most."));
     }
@@ -109,8 +126,9 @@ pub fn with_siblings(request: &BenchRequest) -> bool {
     request.preset == BenchPreset::Thorough && request.models.len() < 2
 }
 
-/// The configurations of `models` (name, quantization) on a machine of `cores`, all computed at `placement`.
-pub fn cells(request: &BenchRequest, models: &[(String, String)], cores: u32, placement: &str) -> Vec<CellKey> {
+/// The configurations of `models` (name, quantization) on a machine of `cores`, where `gpu` is the number of the GPU that
+/// can be measured. What a GPU computes does not depend on threads: it is measured with the most of them.
+pub fn cells(request: &BenchRequest, models: &[(String, String)], cores: u32, gpu: Option<u32>) -> Vec<CellKey> {
     let doubling =
         |most: u32| std::iter::successors(Some(1_u32), |number| number.checked_mul(2)).take_while(move |it| *it < most);
     let (batches, threads, depths, kvs) = match request.preset {
@@ -125,16 +143,26 @@ pub fn cells(request: &BenchRequest, models: &[(String, String)], cores: u32, pl
     };
     let (batches, threads) = (chosen(&request.batches, batches), chosen(&request.threads, threads));
     let (depths, kvs) = (chosen(&request.depths, depths), chosen(&request.kvs, kvs));
+    let devices = match (gpu, request.preset) {
+        (None, _) => vec![BenchDevice::Cpu],
+        (Some(_), BenchPreset::Quick) => vec![BenchDevice::Gpu],
+        (Some(_), _) => vec![BenchDevice::Cpu, BenchDevice::Gpu],
+    };
+    let most_threads = threads.iter().copied().max().unwrap_or(cores);
+    let places: Vec<(String, Vec<u32>)> = chosen(&request.devices, devices)
+        .into_iter()
+        .map(|device| match device {
+            BenchDevice::Cpu => ("CPU".into(), threads.clone()),
+            BenchDevice::Gpu => (CellKey::on_gpu(gpu.unwrap_or_default()), vec![most_threads]),
+        })
+        .collect();
     let mut cells = Vec::new();
     for (model, quantization) in models {
-        for &kv in &kvs {
-            for &depth_tokens in &depths {
-                for &threads in &threads {
-                    for &batch in &batches {
-                        let (model, quantization) = (model.clone(), quantization.clone());
-                        let placement = placement.into();
-                        cells.push(CellKey { model, quantization, batch, threads, depth_tokens, kv, placement });
-                    }
+        for (placement, threads) in &places {
+            for (&kv, &depth_tokens) in kvs.iter().flat_map(|kv| depths.iter().map(move |depth| (kv, depth))) {
+                for (&threads, &batch) in threads.iter().flat_map(|it| batches.iter().map(move |batch| (it, batch))) {
+                    let (model, quantization, placement) = (model.clone(), quantization.clone(), placement.clone());
+                    cells.push(CellKey { model, quantization, batch, threads, depth_tokens, kv, placement });
                 }
             }
         }
@@ -212,10 +240,17 @@ impl Schedule {
 
 /// How long a visit takes, as an estimate: a load, a warm-up and its repetitions.
 pub fn seconds(key: &CellKey, visit: &Visit, lengths: Lengths, model: &ModelSize, cores: u32) -> f64 {
-    let assumed = ASSUMED_BYTES_PER_SECOND / model.size_bytes.max(1) as f64;
-    let (prefill, decode) = model.tokens_per_second.unwrap_or((assumed * ASSUMED_PREFILL_RATIO, assumed));
+    let on_gpu = key.gpu().is_some();
+    let (measured, bytes_per_second) = if on_gpu {
+        (model.gpu_tokens_per_second, ASSUMED_GPU_BYTES_PER_SECOND)
+    } else {
+        (model.tokens_per_second, ASSUMED_BYTES_PER_SECOND)
+    };
+    let assumed = bytes_per_second / model.size_bytes.max(1) as f64;
+    let (prefill, decode) = measured.unwrap_or((assumed * ASSUMED_PREFILL_RATIO, assumed));
     let (batch, depth) = (f64::from(key.batch), f64::from(key.depth_tokens));
-    let slower = f64::from(cores.max(1)) / f64::from(key.threads.max(1)).min(f64::from(cores.max(1)));
+    let threads = if on_gpu { cores } else { key.threads };
+    let slower = f64::from(cores.max(1)) / f64::from(threads.max(1)).min(f64::from(cores.max(1)));
     let deeper = 1.0 + depth / DOUBLES_AT_DEPTH;
     let before = depth * batch / prefill * (1.0 + deeper) / 2.0;
     let prompt = f64::from(lengths.prompt) * batch / prefill * deeper;
@@ -228,15 +263,16 @@ pub fn seconds(key: &CellKey, visit: &Visit, lengths: Lengths, model: &ModelSize
 #[cfg(test)]
 mod tests {
     use super::{Lengths, ModelSize, Schedule, Visit, cells, check, repetitions, seconds, with_quality, with_siblings};
-    use crate::types::{BenchPreset, BenchRequest, CellKey, Kv};
+    use crate::types::{BenchDevice, BenchPreset, BenchRequest, CellKey, Kv};
 
     fn request(preset: BenchPreset) -> BenchRequest {
-        let (batches, threads, depths, kvs, models) = Default::default();
-        BenchRequest { preset, models, batches, threads, depths, kvs, repetitions: None, quality: None }
+        let (batches, threads, depths, kvs, devices) = Default::default();
+        let models = Vec::new();
+        BenchRequest { preset, models, batches, threads, depths, kvs, devices, repetitions: None, quality: None }
     }
 
     fn keys(request: &BenchRequest, cores: u32) -> Vec<CellKey> {
-        cells(request, &[("m".into(), "Q4_0".into())], cores, "CPU")
+        cells(request, &[("m".into(), "Q4_0".into())], cores, None)
     }
 
     #[test]
@@ -263,6 +299,24 @@ mod tests {
             [(1, 2), (1, 1), (2, 2), (2, 1)]
         );
         assert!(keys.iter().all(|key| key.depth_tokens == 64));
+    }
+
+    #[test]
+    fn a_gpu_is_measured_beside_the_processor_and_with_one_number_of_threads() {
+        let on = |request: &BenchRequest| -> Vec<(String, u32)> {
+            let keys = cells(request, &[("m".into(), "Q4_0".into())], 4, Some(1));
+            keys.into_iter()
+                .filter(|key| key.batch == 1 && key.depth_tokens == 0)
+                .map(|it| (it.placement, it.threads))
+                .collect()
+        };
+        let at = |place: &str, threads| (place.to_owned(), threads);
+        assert_eq!(on(&request(BenchPreset::Quick)), [at("GPU 1", 4)]);
+        assert_eq!(on(&request(BenchPreset::Standard)), [at("CPU", 1), at("CPU", 4), at("GPU 1", 4)]);
+        let asked = BenchRequest { devices: vec![BenchDevice::Cpu], ..request(BenchPreset::Quick) };
+        assert_eq!(on(&asked), [at("CPU", 4)]);
+        let key = CellKey { placement: CellKey::on_gpu(1), ..keys(&request(BenchPreset::Quick), 4)[0].clone() };
+        assert_eq!((key.gpu(), keys(&request(BenchPreset::Quick), 4)[0].gpu()), (Some(1), None));
     }
 
     #[test]
@@ -319,17 +373,23 @@ mod tests {
             kv: Kv::F16,
             placement: "CPU".into(),
         };
-        let model = ModelSize { size_bytes: 500_000_000, tokens_per_second: Some((100.0, 10.0)) };
+        let model = ModelSize {
+            size_bytes: 500_000_000,
+            tokens_per_second: Some((100.0, 10.0)),
+            gpu_tokens_per_second: Some((1000.0, 100.0)),
+        };
         let visit = Visit { cell: 0, round: 0, repetitions: 1 };
         let lengths = Lengths { prompt: 200, decode: 30 };
         let time = |key| seconds(&key, &visit, lengths, &model, 2);
         // 0.2 to start, 1 to load, twice 200/100 + 30/10.
         assert!((time(key(1, 2, 0)) - 11.2).abs() < 1e-9);
         assert!((time(key(1, 1, 0)) - 21.2).abs() < 1e-9, "half the threads take twice as long");
+        let on_gpu = CellKey { placement: CellKey::on_gpu(0), ..key(1, 1, 0) };
+        assert!((time(on_gpu) - 2.2).abs() < 1e-9, "threads are nothing to a GPU");
         assert!(time(key(2, 2, 0)) < 2.0 * time(key(1, 2, 0)) && time(key(2, 2, 0)) > time(key(1, 2, 0)));
         assert!(time(key(1, 2, 4096)) > 2.0 * 40.96);
         // The starter model: 100 MB, about 60 tokens a second.
-        let starter = ModelSize { size_bytes: 100_000_000, tokens_per_second: None };
+        let starter = ModelSize { size_bytes: 100_000_000, tokens_per_second: None, gpu_tokens_per_second: None };
         let quick: f64 = Schedule::new(5)
             .visits(&[0])
             .iter()

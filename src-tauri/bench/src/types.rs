@@ -53,6 +53,16 @@ impl Kv {
     }
 }
 
+/// What computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Type)]
+#[serde(rename_all = "snake_case")]
+pub enum BenchDevice {
+    /// The processor.
+    Cpu,
+    /// A GPU, all layers on it.
+    Gpu,
+}
+
 /// What to measure. Empty lists and what is absent: the preset's own; no model: the one in use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Type)]
 pub struct BenchRequest {
@@ -69,6 +79,9 @@ pub struct BenchRequest {
     /// What keys and values are kept in.
     #[specta(inline)]
     pub kvs: Vec<Kv>,
+    /// What computes. Runs of before have none.
+    #[serde(default)]
+    pub devices: Vec<BenchDevice>,
     /// How often each cell is measured, the warm-up not counted.
     pub repetitions: Option<u32>,
     /// Whether quality is measured too.
@@ -84,6 +97,8 @@ pub struct BenchPlan {
     pub seconds: u32,
     /// What a person should know of it: sentences.
     pub notes: Vec<String>,
+    /// The GPU that it can be computed on, in words.
+    pub gpu: Option<String>,
 }
 
 /// One configuration.
@@ -95,14 +110,14 @@ pub struct CellKey {
     pub quantization: String,
     /// Answers side by side.
     pub batch: u32,
-    /// Threads to compute with.
+    /// Threads to compute with; on a GPU those that feed it.
     pub threads: u32,
     /// Tokens that stand in the context before what is measured.
     pub depth_tokens: u32,
     /// What keys and values are kept in.
     #[specta(inline)]
     pub kv: Kv,
-    /// Where it is computed, in words: `CPU`.
+    /// Where it is computed, in words: `CPU`, or `GPU 0` for all layers on the GPU of that number.
     pub placement: String,
 }
 
@@ -262,6 +277,8 @@ pub enum MetricName {
     WarmLoadMs,
     /// The most memory that the process held.
     PeakResidentMib,
+    /// The most memory that was taken of the GPU meanwhile, beyond what was taken of it before.
+    PeakGpuMib,
     /// Energy for each token computed, those of the prompt included.
     JoulesPerToken,
     /// From sending a message to the first text of its answer, through the core and the socket.

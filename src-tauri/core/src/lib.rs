@@ -51,9 +51,9 @@ pub use resources::{AnswerMark, EngineSample, Observer, ResourceHistory, Resourc
 pub use settings::{Overrides, Settings, Theme};
 pub use store::{Conversation, ConversationSummary, Message, MessageStatus, Speaker, Store};
 pub use tektra_bench::{
-    BenchCell, BenchComparison, BenchFormat, BenchPlan, BenchPreset, BenchProgress, BenchRequest, BenchRun,
-    BenchRunSummary, CellKey, CellOutcome, CellQuality, ComparisonRow, Kv as BenchKv, MachineInfo, Metric, MetricName,
-    RunState, Verdict,
+    BenchCell, BenchComparison, BenchDevice, BenchFormat, BenchPlan, BenchPreset, BenchProgress, BenchRequest,
+    BenchRun, BenchRunSummary, CellKey, CellOutcome, CellQuality, ComparisonRow, Kv as BenchKv, MachineInfo, Metric,
+    MetricName, RunState, Verdict,
 };
 pub use tektra_fetch::{CancellationToken, Phase as DownloadPhase, Progress as DownloadProgress};
 pub use tektra_models::{Catalogue, Choice, Corrections, Devices, Goal, Machine, Profile, Speed, best_for, catalogue};

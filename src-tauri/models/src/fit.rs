@@ -6,6 +6,8 @@
 mod mistral_rs;
 pub(crate) mod tektra_gpu;
 
+pub use tektra_gpu::MOST_ON_GPU;
+
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::mistral_rs::{Held, cpu_layers_kv_bytes, gpu_kv_bytes, on_cpu, on_gpu};

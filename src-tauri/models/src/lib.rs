@@ -28,7 +28,7 @@ pub use catalogue::{Absent, Catalogue, CatalogueError, Entry, EntryShape, Purpos
 pub use choose::{Choice, Machine, Speed, best_for};
 pub use correction::{Correction, Corrections};
 pub use facts::{Executor, Facts, Format, Group, Part, Problem, Runs, Shape, TypeBytes};
-pub use fit::{Basis, Device, KEPT_KV_BYTES, Need, Plan, fit, fits, max_context};
+pub use fit::{Basis, Device, KEPT_KV_BYTES, MOST_ON_GPU, Need, Plan, fit, fits, max_context};
 pub use inspect::{InspectError, inspect};
 pub use placement::{Devices, Gpu, GpuExecutors, PlaceOf, Placed, Placement, Where, Wish, place};
 pub use precision::{Dtype, KvType, UnknownPrecision};

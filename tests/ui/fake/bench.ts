@@ -117,10 +117,29 @@ export class Bench {
               });
             }
     }
+    const gpu = this.options.gpus.find((device) => !device.unusable);
+    if (gpu) {
+      const [cpu] = cells;
+      const own =
+        request.preset === "quick"
+          ? (["gpu"] as const)
+          : (["cpu", "gpu"] as const);
+      const devices = request.devices?.length ? request.devices : own;
+      const onGpu = cells
+        .filter(({ threads }) => threads === cpu?.threads)
+        .map((cell) => ({ ...cell, placement: "GPU 0" }));
+      const both = { cpu: [...cells], gpu: onGpu };
+      cells.splice(0, cells.length, ...devices.flatMap((one) => both[one]));
+    }
     const notes = request.depths.some((depth) => depth >= 16_384)
       ? ["SmolLM2-135M holds 8,192 tokens: deeper cells are not supported."]
       : [];
-    return { cells, seconds: cells.length * SECONDS[request.preset], notes };
+    return {
+      cells,
+      seconds: cells.length * SECONDS[request.preset],
+      notes,
+      gpu: gpu ? `GPU 0 (${gpu.name})` : null,
+    };
   }
 
   #start(request: BenchRequest) {

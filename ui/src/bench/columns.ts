@@ -67,6 +67,7 @@ const ALL: Column[] = [
   median("cold_load_ms", false),
   median("warm_load_ms", false),
   median("peak_resident_mib", false),
+  median("peak_gpu_mib", false),
   median("joules_per_token", false),
   plain("perplexity", "Perplexity", "", (cell) => cell.quality?.perplexity ?? null),
   plain("kl_mean", "KL divergence", "", (cell) => cell.quality?.kl_mean ?? null),

@@ -1,4 +1,4 @@
-import type { BenchPlan, BenchPreset, BenchRequest, KvWish } from "../bindings";
+import type { BenchDevice, BenchPlan, BenchPreset, BenchRequest, KvWish } from "../bindings";
 import { ipc } from "../ipc";
 import { Failure } from "../lib/failure";
 import { isWhole, typedNumber } from "../lib/numbers";
@@ -12,6 +12,7 @@ export function presetOnly(preset: BenchPreset): BenchRequest {
     threads: [],
     depths: [],
     kvs: [],
+    devices: [],
     repetitions: null,
     quality: null,
   };
@@ -29,6 +30,7 @@ class Wish {
   threads = $state.raw<number[]>([]);
   depths = $state.raw<number[]>([]);
   kvs = $state.raw<KvWish[]>([]);
+  devices = $state.raw<BenchDevice[]>([]);
   /** As typed; empty: as the preset has it. */
   typedRepetitions = $state("");
   quality = $state<boolean | null>(null);
@@ -39,6 +41,8 @@ class Wish {
   failure = $state.raw<Failure | null>(null);
   /** What this machine computes side by side, as far as it is known: a preset’s plan uses it all. */
   cores = $state(1);
+  /** The GPU that can be measured, as last heard. */
+  gpu = $state<string | null>(null);
   /** Whether the plan is of another wish than the present one. */
   stale = $state(true);
 
@@ -52,14 +56,14 @@ class Wish {
   }
 
   get request(): BenchRequest {
-    const { preset, models, batches, threads, depths, kvs, repetitions, quality } = this;
-    return { preset, models, batches, threads, depths, kvs, repetitions, quality };
+    const { preset, models, batches, threads, depths, kvs, devices, repetitions, quality } = this;
+    return { preset, models, batches, threads, depths, kvs, devices, repetitions, quality };
   }
 
   /** How many of the options differ from the preset's own. */
   get changed(): number {
-    const { batches, threads, depths, kvs, typedRepetitions, quality } = this;
-    const lists = [batches, threads, depths, kvs].filter((list) => list.length > 0);
+    const { batches, threads, depths, kvs, devices, typedRepetitions, quality } = this;
+    const lists = [batches, threads, depths, kvs, devices].filter((list) => list.length > 0);
     return lists.length + Number(typedRepetitions.trim() !== "") + Number(quality !== null);
   }
 
@@ -69,6 +73,7 @@ class Wish {
     this.threads = [];
     this.depths = [];
     this.kvs = [];
+    this.devices = [];
     this.typedRepetitions = "";
     this.quality = null;
   }
@@ -79,6 +84,7 @@ class Wish {
       const plan = await ipc.benchPlan(request);
       if (isStale()) return;
       this.plan = plan;
+      this.gpu = plan.gpu;
       if (request.threads.length === 0) {
         this.cores = Math.max(this.cores, ...plan.cells.map(({ threads }) => threads));
       }

@@ -1,4 +1,5 @@
 import type {
+  BenchDevice,
   BenchPreset,
   CellKey,
   CellOutcome,
@@ -55,6 +56,12 @@ export const KV_TYPES: { value: KvWish; words: string }[] = [
   { value: "f16", words: "Half precision" },
   { value: "q8", words: "Half the memory of f16" },
   { value: "f32", words: "Twice the memory of f16" },
+];
+
+/** What can compute, and how. */
+export const DEVICES: { value: BenchDevice; label: string; words: string }[] = [
+  { value: "cpu", label: "CPU", words: "The processor" },
+  { value: "gpu", label: "GPU", words: "All layers on the GPU" },
 ];
 
 /** What may differ between the cells of a run. */
@@ -136,6 +143,7 @@ export const METRICS: Record<MetricName, { label: string; unit: string; better: 
   cold_load_ms: { label: "Cold load", unit: "ms", better: "is faster" },
   warm_load_ms: { label: "Warm load", unit: "ms", better: "is faster" },
   peak_resident_mib: { label: "Peak memory", unit: "MiB", better: "needs less memory" },
+  peak_gpu_mib: { label: "Peak GPU memory", unit: "MiB", better: "needs less memory" },
   joules_per_token: { label: "Energy", unit: "J/token", better: "needs less energy" },
   end_to_end_first_token_ms: {
     label: "First token, end to end",

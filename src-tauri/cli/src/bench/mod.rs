@@ -7,7 +7,7 @@ mod precisions;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use tektra_core::{BenchFormat, BenchKv, BenchPreset, BenchRequest, EngineOptions, Error, Home, Tektra};
+use tektra_core::{BenchDevice, BenchFormat, BenchKv, BenchPreset, BenchRequest, EngineOptions, Error, Home, Tektra};
 
 use crate::outcome::Outcome;
 
@@ -79,6 +79,9 @@ struct Measure {
     /// What keys and values are kept in: f16, q8, f32
     #[arg(long, value_name = "TYPE,TYPE", value_delimiter = ',', value_parser = kv)]
     kv: Vec<BenchKv>,
+    /// What computes: cpu, gpu
+    #[arg(long, value_name = "DEVICE,DEVICE", value_delimiter = ',', value_parser = device)]
+    on: Vec<BenchDevice>,
     /// How often each configuration is measured
     #[arg(long, value_name = "N")]
     reps: Option<u32>,
@@ -129,6 +132,7 @@ impl Measure {
             threads: self.threads.clone(),
             depths: self.depth.clone(),
             kvs: self.kv.clone(),
+            devices: self.on.clone(),
             repetitions: self.reps,
             quality: self.quality.then_some(true),
         }
@@ -156,6 +160,14 @@ fn preset(text: &str) -> Result<BenchPreset, String> {
         "standard" => Ok(BenchPreset::Standard),
         "thorough" => Ok(BenchPreset::Thorough),
         _ => Err("write quick, standard or thorough".into()),
+    }
+}
+
+fn device(text: &str) -> Result<BenchDevice, String> {
+    match text {
+        "cpu" => Ok(BenchDevice::Cpu),
+        "gpu" => Ok(BenchDevice::Gpu),
+        _ => Err("write cpu or gpu".into()),
     }
 }
 

@@ -8,18 +8,21 @@ use super::process::{Ended, Halts};
 use crate::{
     Home, Receipt, Result,
     engine::{Ask, Engine, EngineOptions},
-    models::{DeviceWish, KvWish, Model, PlacementWish, TEXT},
+    models::{Model, TEXT},
 };
 
 /// More words than any prompt here has tokens.
 const MOST_WORDS: usize = 4_096;
 
-/// The cell that stands for all: one answer at a time, all threads, the shortest context, the usual KV cache.
+/// The cell that stands for all: one answer at a time, on a GPU if any is, all threads, the shortest context, the usual KV
+/// cache.
 pub(super) fn representative(cells: &[BenchCell]) -> Option<usize> {
     let measured =
         cells.iter().enumerate().filter(|(_, cell)| cell.outcome == CellOutcome::Measured && cell.key.batch == 1);
-    let rank =
-        |cell: &BenchCell| (cell.key.kv != Default::default(), cell.key.depth_tokens, u32::MAX - cell.key.threads);
+    let rank = |cell: &BenchCell| {
+        let key = &cell.key;
+        (key.gpu().is_none(), key.kv != Default::default(), key.depth_tokens, u32::MAX - key.threads)
+    };
     measured.min_by_key(|(_, cell)| rank(cell)).map(|(at, _)| at)
 }
 
@@ -29,14 +32,12 @@ pub(super) fn representative(cells: &[BenchCell]) -> Option<usize> {
 pub(super) async fn end_to_end(
     options: EngineOptions,
     home: &Home,
-    (model, kv): (Model, KvWish),
+    model: Model,
     lengths: Lengths,
     repetitions: u32,
     halts: &mut Halts,
 ) -> Result<Vec<(MetricName, Vec<f64>)>, Option<String>> {
     let engine = Engine::new(options, home.clone());
-    let wish = PlacementWish { device: DeviceWish::Cpu, kv, ..PlacementWish::default() };
-    let model = model.placed(wish);
     let measured = answers(&engine, &model, lengths, repetitions, halts).await;
     engine.end().await;
     measured

@@ -2,6 +2,7 @@
 
 mod conditions;
 mod end_to_end;
+mod gpu;
 mod machine;
 mod plan;
 mod process;
@@ -14,8 +15,8 @@ use std::{
 };
 
 use tektra_bench::{
-    BenchCell, BenchComparison, BenchFormat, BenchProgress, BenchRequest, BenchRun, BenchRunSummary, CellOutcome, Kv,
-    RunState,
+    BenchCell, BenchComparison, BenchFormat, BenchProgress, BenchRequest, BenchRun, BenchRunSummary, CellKey,
+    CellOutcome, Kv, RunState,
 };
 use tektra_fetch::CancellationToken;
 use tektra_models::Speed;
@@ -334,12 +335,12 @@ impl Tektra {
         let measured = cell.key.depth_tokens.saturating_add(lengths.prompt).saturating_add(lengths.decode);
         let wanted = cell.key.model.clone();
         let trained = self.look(move |library| library.find(Some(&wanted))).await?.facts.context_length;
+        let placed = placement_wish(&cell.key);
         let wish = PlacementWish {
             // Without GPUs there is nothing else, and the choice stays open for one that comes.
-            device: if run.machine.gpus.is_empty() { DeviceWish::Auto } else { DeviceWish::Cpu },
-            kv: kv_wish(cell.key.kv),
+            device: if run.machine.gpus.is_empty() { DeviceWish::Auto } else { placed.device },
             context_tokens: Some(measured.max(USUAL_CONTEXT.min(trained))),
-            ..PlacementWish::default()
+            ..placed
         };
         self.set_placement(cell.key.model.clone(), wish).await?;
         let settings = Settings { model: Some(cell.key.model), ..self.settings().await? };
@@ -348,37 +349,76 @@ impl Tektra {
     }
 }
 
-fn kv_wish(kv: Kv) -> KvWish {
-    match kv {
+/// A model as a cell has it.
+fn placement_wish(key: &CellKey) -> PlacementWish {
+    let kv = match key.kv {
         Kv::F16 => KvWish::F16,
         Kv::Q8 => KvWish::Q8,
         Kv::F32 => KvWish::F32,
-    }
+    };
+    let device = if key.gpu().is_some() { DeviceWish::Gpus } else { DeviceWish::Cpu };
+    PlacementWish { device, gpus: key.gpu().into_iter().collect(), kv, ..PlacementWish::default() }
 }
 
 impl Store {
-    /// How fast each model was in the latest benchmark that measured it, with one answer at a time, as it is used: with
-    /// the most threads, the shortest context and the usual KV cache of that run. Medians where several cells are that.
+    /// How fast each model was in the latest benchmark that measured it, with one answer at a time, as it is used: on a
+    /// GPU if it was, with the most threads, the shortest context and the usual KV cache of that run. Medians where several
+    /// cells are that.
     pub(crate) async fn bench_speeds(&self) -> Result<HashMap<String, Speed>> {
-        let mut latest: HashMap<String, Vec<CellSpeed>> = HashMap::new();
-        for speed in self.cell_speeds().await? {
-            let of_model = latest.entry(speed.model.clone()).or_default();
-            if of_model.first().is_none_or(|known| known.run_id == speed.run_id) {
-                of_model.push(speed);
-            }
+        Ok(fastest_use(self.cell_speeds().await?))
+    }
+
+    /// The same of what was measured on a GPU, or on the CPU.
+    async fn bench_speeds_on(&self, gpu: bool) -> Result<HashMap<String, Speed>> {
+        let speeds = self.cell_speeds().await?;
+        Ok(fastest_use(speeds.into_iter().filter(|speed| speed.on_gpu == gpu).collect()))
+    }
+}
+
+fn fastest_use(speeds: Vec<CellSpeed>) -> HashMap<String, Speed> {
+    let mut latest: HashMap<String, Vec<CellSpeed>> = HashMap::new();
+    for speed in speeds {
+        let of_model = latest.entry(speed.model.clone()).or_default();
+        if of_model.first().is_none_or(|known| known.run_id == speed.run_id) {
+            of_model.push(speed);
         }
-        let speed = |cells: Vec<CellSpeed>| {
-            let rank = |cell: &CellSpeed| (u32::MAX - cell.threads, cell.depth_tokens, !cell.is_usual_kv());
-            let best = cells.iter().map(rank).min()?;
-            let of = |value: fn(&CellSpeed) -> f64| {
-                let values: Vec<f64> = cells.iter().filter(|cell| rank(cell) == best).map(value).collect();
-                tektra_bench::median(&values)
-            };
-            Some(Speed {
-                prefill_tokens_per_second: of(|cell| cell.prefill)?,
-                decode_tokens_per_second: of(|cell| cell.decode)?,
-            })
+    }
+    let speed = |cells: Vec<CellSpeed>| {
+        let rank = |cell: &CellSpeed| (!cell.on_gpu, u32::MAX - cell.threads, cell.depth_tokens, !cell.is_usual_kv());
+        let best = cells.iter().map(rank).min()?;
+        let of = |value: fn(&CellSpeed) -> f64| {
+            let values: Vec<f64> = cells.iter().filter(|cell| rank(cell) == best).map(value).collect();
+            tektra_bench::median(&values)
         };
-        Ok(latest.into_iter().filter_map(|(model, cells)| Some((model, speed(cells)?))).collect())
+        Some(Speed {
+            prefill_tokens_per_second: of(|cell| cell.prefill)?,
+            decode_tokens_per_second: of(|cell| cell.decode)?,
+        })
+    };
+    latest.into_iter().filter_map(|(model, cells)| Some((model, speed(cells)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fastest_use;
+    use crate::store::CellSpeed;
+
+    #[test]
+    fn a_models_speed_is_that_of_the_gpu_where_it_was_measured_there() {
+        let cell = |run_id: &str, on_gpu, threads, decode| CellSpeed {
+            run_id: run_id.into(),
+            model: "m".into(),
+            threads,
+            depth_tokens: 0,
+            kv: "f16".into(),
+            on_gpu,
+            prefill: 10.0 * decode,
+            decode,
+        };
+        let cells =
+            [cell("2", false, 8, 20.0), cell("2", false, 1, 4.0), cell("2", true, 8, 300.0), cell("1", true, 8, 9.0)];
+        let decode = |cells: Vec<CellSpeed>| fastest_use(cells)["m"].decode_tokens_per_second;
+        assert_eq!(decode(cells.to_vec()), 300.0);
+        assert_eq!(decode(cells[..2].to_vec()), 20.0);
     }
 }

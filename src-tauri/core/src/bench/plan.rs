@@ -1,16 +1,17 @@
 //! Which models a request means, and whether a cell of one can be measured here.
 
-use tektra_bench::{BenchPlan, BenchPreset, BenchRequest, CellKey, CellOutcome, Kv, Lengths, ModelSize, Schedule};
-use tektra_models::{Devices, Executor, KvType, Plan, Where, Wish, fit, fits, place, siblings};
+use tektra_bench::{
+    BenchDevice, BenchPlan, BenchPreset, BenchRequest, CellKey, CellOutcome, Kv, Lengths, ModelSize, Schedule,
+};
+use tektra_models::{
+    Devices, Executor, Gpu, KvType, MOST_ON_GPU, Placement, Plan, Where, Wish, fit, fits, place, siblings,
+};
 
 use super::machine::cores;
 use crate::{
     Error, Result, Tektra,
     models::{Library, Model, mib, sentence},
 };
-
-/// Where cells are computed.
-const PLACEMENT: &str = "CPU";
 
 pub(super) fn kv_type(kv: Kv) -> KvType {
     match kv {
@@ -41,19 +42,34 @@ impl Tektra {
             self.look(move |library| models(&library, &wanted, settings.model.as_deref(), also_siblings)).await?;
         request.models = models.iter().map(|model| model.name.clone()).collect();
         let named: Vec<_> = models.iter().map(|model| (model.name.clone(), model.quantization.clone())).collect();
-        let keys = tektra_bench::cells(&request, &named, cores(), PLACEMENT);
+        let devices = self.engine().devices().await;
+        let gpu = usable_gpu(&devices);
+        if gpu.is_none() && request.devices.contains(&BenchDevice::Gpu) {
+            let why = match devices.no_gpu_because {
+                Some(problem) => problem.reason,
+                None if devices.gpus.is_empty() => "No NVIDIA GPU was found here.".into(),
+                None => "The engine for GPUs was built without Tektra's own kernels.".into(),
+            };
+            return Err(Error::InvalidInput { what: format!("Nothing can be measured on a GPU. {why}") });
+        }
+        let keys = tektra_bench::cells(&request, &named, cores(), gpu.map(|gpu| gpu.index));
         Ok(Planned { request, models, keys })
     }
 
     /// What is known of the models' speeds.
     pub(super) async fn model_sizes(&self, models: &[Model]) -> Result<Vec<ModelSize>> {
-        let speeds = self.store().measured_speeds().await?;
+        let (on_cpu, on_gpu) = (self.store().bench_speeds_on(false).await?, self.store().bench_speeds_on(true).await?);
+        // Of answers it is not told where they were computed: where it is usual.
+        let of_answers = self.store().measured_speeds().await?;
+        let uses_gpu = usable_gpu(&self.engine().devices().await).is_some();
         let size = |model: &Model| {
-            let speed = speeds.get(&model.name);
-            ModelSize {
-                size_bytes: model.size_bytes,
-                tokens_per_second: speed.map(|it| (it.prefill_tokens_per_second, it.decode_tokens_per_second)),
-            }
+            let speed = |gpu: bool| {
+                let measured = if gpu { on_gpu.get(&model.name) } else { on_cpu.get(&model.name) };
+                let speed = measured.or_else(|| of_answers.get(&model.name).filter(|_| gpu == uses_gpu))?;
+                Some((speed.prefill_tokens_per_second, speed.decode_tokens_per_second))
+            };
+            let size_bytes = model.size_bytes;
+            ModelSize { size_bytes, tokens_per_second: speed(false), gpu_tokens_per_second: speed(true) }
         };
         Ok(models.iter().map(size).collect())
     }
@@ -88,14 +104,22 @@ impl Tektra {
         if request.preset == BenchPreset::Quick && seconds > 60.0 {
             notes.push("With this it takes longer than a minute.".into());
         }
-        if !devices.gpus.is_empty() {
-            notes.push("Everything is computed on the CPU.".into());
+        let gpu = usable_gpu(&devices);
+        if let (false, Some(problem)) = (devices.gpus.is_empty(), &devices.no_gpu_because) {
+            notes.push(format!("Nothing is measured on a GPU. {}", problem.reason));
         }
         if tektra_bench::with_quality(&request) {
             notes.push("Quality takes some minutes more.".into());
         }
-        Ok(BenchPlan { cells: keys, seconds: seconds.ceil() as u32, notes })
+        let gpu = gpu.map(|gpu| format!("{} ({})", CellKey::on_gpu(gpu.index), gpu.name));
+        Ok(BenchPlan { cells: keys, seconds: seconds.ceil() as u32, notes, gpu })
     }
+}
+
+/// The GPU that is measured: of those that Tektra can use, the largest.
+fn usable_gpu(devices: &Devices) -> Option<&Gpu> {
+    let usable = devices.no_gpu_because.is_none() && devices.gpu_executors.tektra;
+    devices.gpus.iter().rev().max_by_key(|gpu| gpu.total_bytes).filter(|_| usable)
 }
 
 /// The models called `wanted`, else the one in use, and its other precisions that are here.
@@ -142,19 +166,106 @@ pub(super) fn obstacle(
         return not_supported(format!("{context_tokens} tokens are needed; \"{name}\" was trained for {trained}."));
     }
     let kv = kv_type(key.kv);
-    let wish = Wish { place: Where::Cpu, kv, context_tokens: Some(context_tokens), ..Wish::default() };
+    let place_of = key.gpu().map_or(Where::Cpu, |index| Where::Gpus(vec![index]));
+    let wish = Wish { place: place_of, kv, context_tokens: Some(context_tokens), ..Wish::default() };
     let placement = place(&model.facts, &wish, devices);
     if let Some(refused) = placement.refused.first() {
         return not_supported(sentence(&refused.reason));
     }
-    if placement.executor != Executor::TektraCpu {
+    if !matches!(placement.executor, Executor::TektraCpu | Executor::TektraGpu) {
         return not_supported(format!(
             "\"{name}\" is computed by mistral.rs; only Tektra's own executor can be measured."
         ));
+    }
+    if key.gpu().is_some() {
+        if key.batch > MOST_ON_GPU {
+            return not_supported(format!("A GPU computes up to {MOST_ON_GPU} answers side by side."));
+        }
+        return does_not_fit_on_gpu(&placement, key);
     }
     let plan = Plan { kv, parallel: key.batch, kept_kv_bytes: 0, ..Plan::cpu(context_tokens) };
     let need = tektra.engine().corrections().apply(&model.architecture, &fit(&model.facts, &plan));
     let (need_mib, free_mib) = (mib(need.total_bytes), mib(devices.ram_free_bytes));
     let why = format!("It needs {need_mib} MiB of memory; {free_mib} MiB are free.");
     (!fits(&need, devices.ram_free_bytes)).then_some(CellOutcome::DoesNotFit { why })
+}
+
+/// Why a cell's model, with all its layers and as many conversations as the cell has, does not fit on its GPU.
+fn does_not_fit_on_gpu(placement: &Placement, key: &CellKey) -> Option<CellOutcome> {
+    let on_gpu = placement.devices.first()?;
+    let (layers, all) = placement.layers();
+    let free_mib = mib(on_gpu.free_bytes);
+    let why = if layers < all {
+        format!("{layers} of its {all} layers fit on {}, of which {free_mib} MiB are free.", key.placement)
+    } else {
+        let others = on_gpu.kv_bytes.saturating_mul(u64::from(key.batch.saturating_sub(1)));
+        let need_bytes = on_gpu.total_bytes().saturating_add(others);
+        if need_bytes <= on_gpu.free_bytes {
+            return None;
+        }
+        format!("It needs {} MiB of {}; {free_mib} MiB are free.", mib(need_bytes), key.placement)
+    };
+    Some(CellOutcome::DoesNotFit { why })
+}
+
+#[cfg(test)]
+mod tests {
+    use tektra_bench::{CellKey, CellOutcome, Kv};
+    use tektra_models::{Devices, Gpu, GpuExecutors, Problem, Where, Wish, catalogue, place};
+
+    use super::{does_not_fit_on_gpu, usable_gpu};
+
+    fn gpu(index: u32, total_mib: u64) -> Gpu {
+        Gpu {
+            index,
+            name: format!("Card {index}"),
+            total_bytes: total_mib << 20,
+            free_bytes: total_mib << 20,
+            compute_capability: Some((9, 0)),
+            drives_display: false,
+        }
+    }
+
+    fn devices(gpus: Vec<Gpu>) -> Devices {
+        Devices { gpus, gpu_executors: GpuExecutors { tektra: true, mistral_rs: false }, ..Devices::default() }
+    }
+
+    #[test]
+    fn the_largest_gpu_that_can_be_used_is_measured() {
+        let index = |devices: &Devices| usable_gpu(devices).map(|gpu| gpu.index);
+        let two = devices(vec![gpu(0, 8192), gpu(1, 24_576)]);
+        assert_eq!(index(&two), Some(1));
+        assert_eq!(index(&devices(vec![gpu(0, 8192), gpu(1, 8192)])), Some(0));
+        assert_eq!(index(&devices(Vec::new())), None);
+        let problem = Problem { reason: "The engine for GPUs does not start.".into(), hint: String::new() };
+        assert_eq!(index(&Devices { no_gpu_because: Some(problem), ..two.clone() }), None);
+        assert_eq!(index(&Devices { gpu_executors: GpuExecutors { tektra: false, mistral_rs: true }, ..two }), None);
+    }
+
+    #[test]
+    fn what_does_not_fit_on_the_gpu_says_how_much_is_missing() {
+        let facts = catalogue().unwrap().find("qwen3-8b").unwrap().facts();
+        let wish = Wish { place: Where::Gpus(vec![0]), context_tokens: Some(640), ..Wish::default() };
+        let why = |total_mib, batch| {
+            let key = CellKey {
+                model: "m".into(),
+                quantization: "Q4_K".into(),
+                batch,
+                threads: 1,
+                depth_tokens: 0,
+                kv: Kv::F16,
+                placement: CellKey::on_gpu(0),
+            };
+            match does_not_fit_on_gpu(&place(&facts, &wish, &devices(vec![gpu(0, total_mib)])), &key) {
+                Some(CellOutcome::DoesNotFit { why }) => why,
+                None => "it fits".into(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(why(24_576, 1), "it fits");
+        assert!(why(4096, 1).contains("layers fit on GPU 0, of which 4096 MiB are free."), "{}", why(4096, 1));
+        // Enough for one conversation, not for sixteen.
+        let just = (5000..24_576).step_by(100).find(|mib| why(*mib, 1) == "it fits").unwrap();
+        assert!(why(just, 16).starts_with("It needs "), "{}", why(just, 16));
+    }
 }

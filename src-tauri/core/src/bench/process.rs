@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::conditions::Conditions;
+use super::{conditions::Conditions, gpu::GpuWatch};
 use crate::{
     engine::{ending, read_errors},
     event::EngineState,
@@ -30,6 +30,8 @@ const QUIET_FOR: Duration = Duration::from_millis(500);
 pub(super) struct Order<'a> {
     pub(super) executable: &'a Path,
     pub(super) model: &'a Path,
+    /// The GPU by number, and the layers that it is to have: all.
+    pub(super) gpu: Option<(u32, u32)>,
     pub(super) key: &'a CellKey,
     pub(super) lengths: Lengths,
     pub(super) repetitions: u32,
@@ -124,6 +126,10 @@ impl Halts {
 
 /// Starts a process and listens to it; `repetition` hears how many repetitions are done. The process is gone afterwards.
 pub(super) async fn measure(order: &Order<'_>, halts: &mut Halts, repetition: impl FnMut(u32)) -> Ended {
+    let gpu = match order.gpu {
+        Some((index, _)) => tokio::task::spawn_blocking(move || GpuWatch::begin(index)).await.ok().flatten(),
+        None => None,
+    };
     let mut child = match spawn(order) {
         Ok(child) => child,
         Err(error) => return Ended::Failed(format!("The engine does not start: {error}.")),
@@ -131,7 +137,7 @@ pub(super) async fn measure(order: &Order<'_>, halts: &mut Halts, repetition: im
     let ended = tokio::select! {
         biased;
         halted = halts.halted() => halted,
-        ended = listen(order, &mut child, repetition) => ended,
+        ended = listen(order, &mut child, gpu, repetition) => ended,
     };
     // One that has ended already cannot be killed, and need not be.
     let _ = child.kill().await;
@@ -140,8 +146,16 @@ pub(super) async fn measure(order: &Order<'_>, halts: &mut Halts, repetition: im
 
 fn spawn(order: &Order<'_>) -> std::io::Result<Child> {
     let Lengths { prompt, decode } = order.lengths;
-    Command::new(order.executable)
-        .arg("cell")
+    let mut command = Command::new(order.executable);
+    if let Some((_, layers)) = order.gpu {
+        command.args(["cell", "--gpu-layers", &layers.to_string()]);
+    } else {
+        command.arg("cell");
+    }
+    command
+        // As for answers: it sees the GPU that it is to use, and no other.
+        .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        .env("CUDA_VISIBLE_DEVICES", order.gpu.map(|(index, _)| index.to_string()).unwrap_or_default())
         .arg("--model")
         .arg(order.model)
         .args(["--threads", &order.key.threads.to_string()])
@@ -160,7 +174,12 @@ fn spawn(order: &Order<'_>) -> std::io::Result<Child> {
         .spawn()
 }
 
-async fn listen(order: &Order<'_>, child: &mut Child, mut repetition: impl FnMut(u32)) -> Ended {
+async fn listen(
+    order: &Order<'_>,
+    child: &mut Child,
+    mut gpu: Option<GpuWatch>,
+    mut repetition: impl FnMut(u32),
+) -> Ended {
     let last_words = read_errors(child);
     let pid = child.id().unwrap_or_default();
     let Some(stdout) = child.stdout.take() else { return Ended::Failed("The engine has no output.".into()) };
@@ -182,6 +201,7 @@ async fn listen(order: &Order<'_>, child: &mut Child, mut repetition: impl FnMut
             Ok(Ok(Some(line))) => line,
         };
         conditions.look(pid);
+        let gpu_joules = gpu.as_mut().and_then(GpuWatch::look);
         // Libraries print too; what the engine says is JSON.
         if !line.starts_with('{') {
             continue;
@@ -207,7 +227,14 @@ async fn listen(order: &Order<'_>, child: &mut Child, mut repetition: impl FnMut
                 for ms in inter_token_ms {
                     measured.add(MetricName::InterTokenMs, ms);
                 }
-                if let Some(joules) = joules.filter(|joules| joules.is_finite() && *joules >= 0.0) {
+                let sound = |joules: Option<f64>| joules.filter(|joules| joules.is_finite() && *joules >= 0.0);
+                let joules = match order.gpu {
+                    None => sound(joules),
+                    // Before the first repetition lies the warm-up.
+                    Some(_) if repetitions == 0 => None,
+                    Some(_) => sound(gpu_joules).zip(sound(joules)).map(|(gpu, processor)| gpu + processor),
+                };
+                if let Some(joules) = joules {
                     measured.add(MetricName::JoulesPerToken, joules / (prompt + decode));
                 }
                 repetitions += 1;
@@ -215,7 +242,11 @@ async fn listen(order: &Order<'_>, child: &mut Child, mut repetition: impl FnMut
             }
             Said::Done { peak_resident_mib } if repetitions == order.repetitions && peak_resident_mib.is_finite() => {
                 measured.add(MetricName::PeakResidentMib, peak_resident_mib);
+                if let Some(mib) = gpu.as_ref().and_then(GpuWatch::peak_mib) {
+                    measured.add(MetricName::PeakGpuMib, mib);
+                }
                 measured.marks = conditions.marks();
+                measured.marks.extend(gpu.as_ref().and_then(GpuWatch::mark));
                 return Ended::Measured(measured);
             }
             Said::Error { why } if !loaded => return Ended::NotSupported(as_sentence(&why)),

@@ -59,7 +59,11 @@ impl Runner {
                 Ok(model) => {
                     let size = tektra.model_sizes(std::slice::from_ref(&model)).await?;
                     let size = size.into_iter().next();
-                    let unknown = ModelSize { size_bytes: model.size_bytes, tokens_per_second: None };
+                    let unknown = ModelSize {
+                        size_bytes: model.size_bytes,
+                        tokens_per_second: None,
+                        gpu_tokens_per_second: None,
+                    };
                     Ok(Subject { size: size.unwrap_or(unknown), model })
                 }
                 Err(error) => Err(error.to_string()),
@@ -170,9 +174,13 @@ impl Runner {
             let first = visit.round == 0;
             let cold = first && tokio::task::spawn_blocking(move || drop_from_cache(&files)).await.unwrap_or(false);
             let in_chat = self.chat_has(&subject.model);
+            let options = self.tektra.engine().options();
+            let gpu = key.gpu().map(|index| (index, subject.model.facts.shape.layers));
+            let executable = if gpu.is_some() { options.executable_for_gpus() } else { options.executable.clone() };
             let order = Order {
-                executable: &self.tektra.engine().options().executable,
+                executable: &executable,
                 model: &subject.model.path,
+                gpu,
                 key: &key,
                 lengths: self.lengths,
                 repetitions: visit.repetitions,

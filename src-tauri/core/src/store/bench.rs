@@ -25,6 +25,7 @@ pub(crate) struct CellSpeed {
     pub(crate) threads: u32,
     pub(crate) depth_tokens: u32,
     pub(crate) kv: String,
+    pub(crate) on_gpu: bool,
     pub(crate) prefill: f64,
     pub(crate) decode: f64,
 }
@@ -37,6 +38,7 @@ impl FromRow<'_, SqliteRow> for CellSpeed {
             threads: row.try_get("threads")?,
             depth_tokens: row.try_get("depth_tokens")?,
             kv: row.try_get("kv")?,
+            on_gpu: row.try_get("on_gpu")?,
             prefill: row.try_get("prefill")?,
             decode: row.try_get("decode")?,
         })
@@ -113,7 +115,8 @@ impl Store {
     /// The measured cells with one answer at a time, those of the latest run first.
     pub(crate) async fn cell_speeds(&self) -> Result<Vec<CellSpeed>> {
         Ok(sqlx::query_as(
-            "SELECT run_id, model, threads, depth_tokens, kv, prefill, decode FROM bench_cell
+            "SELECT run_id, model, threads, depth_tokens, kv, prefill, decode,
+                 coalesce(json_extract(cell, '$.key.placement') LIKE 'GPU %', 0) AS on_gpu FROM bench_cell
              WHERE batch = 1 AND prefill IS NOT NULL AND decode IS NOT NULL ORDER BY run_id DESC",
         )
         .fetch_all(&self.readers)

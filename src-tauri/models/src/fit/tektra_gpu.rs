@@ -7,10 +7,13 @@ use crate::{
     precision::KvType,
 };
 
+/// Answers that a GPU computes side by side at most; more wait for their turn.
+pub const MOST_ON_GPU: u32 = 16;
+
 /// Rows of a step (`MOST_ROWS`), of them tokens that are generated side by side (`MOST_GENERATED`), and rows whose logits
 /// are computed at once (`LOGIT_ROWS`).
 const STEP_ROWS: u64 = 528;
-const GENERATED_ROWS: u64 = 16;
+const GENERATED_ROWS: u64 = MOST_ON_GPU as u64;
 const LOGIT_ROWS: u64 = 64;
 
 /// What attention keeps at least, and for how many positions more at a time (`LEAST_SCORES_BYTES`, `POSITIONS`).

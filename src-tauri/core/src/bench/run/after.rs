@@ -9,7 +9,7 @@ use crate::{
     EngineOptions,
     bench::{
         end_to_end::{end_to_end, representative},
-        kv_wish,
+        placement_wish,
         plan::installed_siblings,
         process::{Ended, Halts, as_sentence, quality},
     },
@@ -30,7 +30,7 @@ impl Runner {
         self.tell_last(at);
         let executable = self.tektra.engine().options().executable.clone();
         let options = EngineOptions { executable, threads: Some(key.threads) };
-        let model = (subject.model.clone(), kv_wish(key.kv));
+        let model = subject.model.clone().placed(placement_wish(&key));
         match end_to_end(options, self.tektra.home(), model, self.lengths, self.repetitions(), halts).await {
             Ok(measured) => {
                 for (name, samples) in measured {
