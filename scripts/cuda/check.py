@@ -32,6 +32,8 @@ PARTS = ("devices", "text", "cycles", "starter", "large")
 FAILURES = (RuntimeError, subprocess.SubprocessError, KeyError)
 LONG = "Tell the story of the old lighthouse and the keeper's daughter, who read the weather from the birds. " * 24
 MOST_MIB_APART = 64
+# Long enough for the long question and its answer.
+CONTEXT = 1024
 MOST_MIB_LEFT = 5
 
 
@@ -163,9 +165,9 @@ def find(value: object, name: str) -> float:
     return float("nan")
 
 
-def held(check: Check, model: str) -> None:
-    """What a loaded model takes of the GPU, predicted and measured."""
-    plan = check.place(model, "--device", "gpu0")
+def held(check: Check, model: str, layers: int) -> tuple[int, float]:
+    """MiB of the GPU that a loaded model takes with so many layers there and a context of which most is used: measured, and predicted."""
+    plan = check.place(model, "--device", "gpu0", "--gpu-layers", str(layers), "--context", str(CONTEXT))
     predicted = sum(device["weights_mib"] + device["kv_mib"] + device["compute_mib"] for device in plan["devices"] if device["gpu"] is not None)
     before = gpu_memory()[0][2]
     variables = {**os.environ, "TEKTRA_HOME": str(check.home), "TEKTRA_OTHER_PROGRAMS": "0"}
@@ -173,25 +175,38 @@ def held(check: Check, model: str) -> None:
         chat = subprocess.Popen([str(check.cli), "chat", "--model", model], env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=rest, text=True)
         assert chat.stdin and chat.stdout
         try:
-            chat.stdin.write("Name three colours.\n")
+            chat.stdin.write(LONG + "\n")
             chat.stdin.flush()
             most, quiet = before, time.monotonic() + 60
             while time.monotonic() < quiet:
                 now = gpu_memory()[0][2]
                 if now > most:
-                    most, quiet = now, time.monotonic() + 6
+                    most, quiet = now, time.monotonic() + 4
                 time.sleep(0.2)
         finally:
             chat.kill()
             chat.wait()
-    check.row(f"{model}: memory of the GPU", f"{most - before} MiB, predicted {predicted:.0f}", None)
+            time.sleep(1)
+    return most - before, predicted
+
+
+def memory(check: Check, model: str) -> None:
+    """The memory of a model with all and half of its layers on the GPU, and what that makes a layer."""
+    layers = check.run("models", "place", model)["layers"]
+    taken, predicted = {}, {}
+    for count in (layers, layers // 2):
+        taken[count], predicted[count] = held(check, model, count)
+        close = abs(taken[count] - predicted[count]) <= max(MOST_MIB_APART, 0.05 * taken[count])
+        check.row(f"{model}: memory of the GPU with {count} of {layers} layers", f"{taken[count]} MiB, predicted {predicted[count]:.0f}", close)
+    each, told = ((of[layers] - of[layers // 2]) / (layers - layers // 2) for of in (taken, predicted))
+    check.row(f"{model}: each layer", f"{each:.1f} MiB, predicted {told:.1f}")
 
 
 def measure(check: Check, model: str, repetitions: int) -> None:
     """Speed and memory of a model on the GPU."""
     speed(check, model, "GPU", ["--device", "gpu0"], repetitions)
     try:
-        held(check, model)
+        memory(check, model)
     except FAILURES as error:
         check.row(f"{model}: memory of the GPU", words(error), False)
 

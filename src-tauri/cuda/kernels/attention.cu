@@ -1,8 +1,9 @@
 // Attention over a paged KV cache: keys and values take their place, and tokens that are generated look back at all.
 #include "attention.cuh"
 
-constexpr int BLOCK = 128;
-constexpr int WARPS_OF_BLOCK = BLOCK / WARP;
+constexpr int BLOCK = 256;
+// A warp for each page of a PART.
+static_assert(BLOCK / WARP == PART / PAGE && BLOCK == PART && BLOCK == 16 * LANES);
 // Most elements of a head.
 constexpr int MOST_HEAD = 256;
 
@@ -13,8 +14,9 @@ template <typename E>
 __device__ __forceinline__ void place(const float* products, const Token* tokens, const unsigned long long* pages,
                                       const float2* angles, const float* bias, const float* query_norm,
                                       const float* key_norm, const Shape& shape, const Layout& layout, float* query) {
-    __shared__ float shared[4][MOST_HEAD];
-    int lane = threadIdx.x % WARP, head = blockIdx.x * 4 + threadIdx.x / WARP, all = shape.heads + 2 * shape.kv_heads;
+    constexpr int WARPS_OF_BLOCK = 4;
+    __shared__ float shared[WARPS_OF_BLOCK][MOST_HEAD];
+    int lane = threadIdx.x % WARP, head = blockIdx.x * WARPS_OF_BLOCK + threadIdx.x / WARP, all = shape.heads + 2 * shape.kv_heads;
     begin();
     size_t row = blockIdx.y;
     Token token = tokens[row];
@@ -88,66 +90,19 @@ struct Queries {
     }
 };
 
-// Scores: queries times keys. A warp takes a page, a lane a position of it.
-template <typename E, int Q>
-__device__ __forceinline__ void score(const float* queries, const Token* tokens,
-                                      const unsigned long long* pages, const Shape& shape, const Layout& layout,
-                                      int group, const Kept& kept) {
-    extern __shared__ __align__(16) float query[];
-    int dim = shape.head_dim, lane = threadIdx.x % WARP;
-    begin();
-    Queries own(tokens, shape, group, kept);
-    int page = blockIdx.x * WARPS_OF_BLOCK + threadIdx.x / WARP;
-    if ((int)blockIdx.x * WARPS_OF_BLOCK * PAGE > own.limit) return;
-#pragma unroll
-    for (int q = 0; q < Q; q++) {
-        for (int i = threadIdx.x; i < dim; i += BLOCK) {
-            query[q * dim + i] = q < own.count ? queries[(size_t)(own.first + q) * dim + i] : 0.0f;
-        }
-    }
-    __syncthreads();
-    for (; page * PAGE <= own.limit; page += gridDim.x * WARPS_OF_BLOCK) {
-        const uint8_t* keys = reinterpret_cast<const uint8_t*>(pages[own.first_page + page]) + layout.keys +
-                              (long long)own.kv_head * layout.head;
-        float scores[Q] = {};
-#pragma unroll 8
-        for (int eight = 0; eight < dim / 8; eight++) {
-            float key[8];
-            E::floats(load_eight<E>(keys + (eight * PAGE + lane) * 8 * E::BYTES), key);
-#pragma unroll
-            for (int q = 0; q < Q; q++) {
-                const float4* with = reinterpret_cast<const float4*>(query + q * dim + eight * 8);
-                float4 one = with[0], two = with[1];
-                const float all[8] = {one.x, one.y, one.z, one.w, two.x, two.y, two.z, two.w};
-#pragma unroll
-                for (int i = 0; i < 8; i++) scores[q] = __fmaf_rn(key[i], all[i], scores[q]);
-            }
-        }
-        float scale = E::SCALED ? reinterpret_cast<const float*>(keys + dim * PAGE)[lane] : 1.0f;
-#pragma unroll
-        for (int q = 0; q < Q; q++) {
-            if (q >= own.count) break;
-            if constexpr (E::SCALED) scores[q] = __fmul_rn(scores[q], scale);
-            if (page * PAGE + lane > own.limit) scores[q] = -INFINITY;
-            size_t at = (size_t)(own.number + q) * kept.positions + page * PAGE;
-            kept.scores[at + lane] = scores[q];
-            float largest = warp_max(scores[q]);
-            if (lane == 0) kept.largest[at / PAGE] = largest;
-        }
-    }
-}
-
-// Exponentials, and the values weighted with them: a block takes every so many PARTs, of which it brings `stage_bytes` of
-// values into shared memory at once. A thread has two elements of the values and Q / SETS queries.
+// What a token that is generated looks back at: a block takes every so many PARTs, of whose values it brings `stage_bytes`
+// into shared memory at once. Scores first, a warp for a page and a lane for a position of it; then exponentials; then
+// the values weighted with them, a thread for two elements and Q / SETS queries.
 template <typename E, int Q, int SETS>
-__device__ __forceinline__ void weigh(const Token* tokens, const unsigned long long* pages,
-                                      const Shape& shape, const Layout& layout, int group, const Kept& kept,
-                                      int stage_bytes) {
+__device__ __forceinline__ void look_back(const float* queries, const Token* tokens, const unsigned long long* pages,
+                                          const Shape& shape, const Layout& layout, int group, const Kept& kept,
+                                          int stage_bytes) {
     constexpr int PAGES = PART / PAGE, OWN = Q / SETS;
     extern __shared__ __align__(16) uint8_t stage[];
-    __shared__ float largest[Q];
     __shared__ __align__(16) float weights[Q][PART];
-    __shared__ const uint8_t* values[PAGES];
+    __shared__ float of_pages[Q][PAGES];
+    __shared__ const uint8_t* heads[PAGES];
+    float* query = reinterpret_cast<float*>(stage + stage_bytes);
     int dim = shape.head_dim, lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     begin();
     Queries own(tokens, shape, group, kept);
@@ -157,27 +112,20 @@ __device__ __forceinline__ void weigh(const Token* tokens, const unsigned long l
     int pairs = dim / 2, set = threadIdx.x / pairs, element = 2 * (threadIdx.x % pairs);
 #pragma unroll
     for (int q = 0; q < Q; q++) {
-        if (q % WARPS_OF_BLOCK != warp || q >= own.count) continue;
-        const float* of = kept.largest + (size_t)(own.number + q) * (kept.positions / PAGE);
-        float found = -INFINITY;
-        for (int page = lane; page * PAGE <= own.limit; page += WARP) found = fmaxf(found, of[page]);
-        found = warp_max(found);
-        if (lane == 0) largest[q] = found;
+        for (int i = threadIdx.x; i < dim; i += BLOCK) {
+            query[q * dim + i] = q < own.count ? queries[(size_t)(own.first + q) * dim + i] : 0.0f;
+        }
     }
     for (; part * PART <= own.limit; part += gridDim.x) {
         int count = min(PART, own.limit + 1 - part * PART), of_part = (count + PAGE - 1) / PAGE;
         if ((int)threadIdx.x < of_part) {
-            unsigned long long page = pages[own.first_page + part * PAGES + threadIdx.x];
-            values[threadIdx.x] = reinterpret_cast<const uint8_t*>(page) + layout.values + (long long)own.kv_head * layout.head;
+            heads[threadIdx.x] = reinterpret_cast<const uint8_t*>(pages[own.first_page + part * PAGES + threadIdx.x]) +
+                                 (long long)own.kv_head * layout.head;
         }
         __syncthreads();
-        float2 sums[OWN];
-#pragma unroll
-        for (int k = 0; k < OWN; k++) sums[k] = make_float2(0.0f, 0.0f);
-        for (int first = 0; first < of_part; first += together) {
-            int these = min(together, of_part - first);
-            for (int page = 0; page < these; page++) {
-                const uint8_t* from = values[first + page];
+        auto bring_values = [&](int first) {
+            for (int page = 0; page < min(together, of_part - first); page++) {
+                const uint8_t* from = heads[first + page] + layout.values;
                 unsigned to = (unsigned)__cvta_generic_to_shared(stage + page * page_bytes);
 #pragma unroll 4
                 for (int i = threadIdx.x * 16; i < page_bytes; i += BLOCK * 16) {
@@ -185,27 +133,74 @@ __device__ __forceinline__ void weigh(const Token* tokens, const unsigned long l
                 }
             }
             asm volatile("cp.async.commit_group;");
-            if (first == 0) {
+        };
+        bring_values(0);
+        float scores[Q] = {};
+        if (warp < of_part) {
+            const uint8_t* keys = heads[warp] + layout.keys;
+#pragma unroll 8
+            for (int eight = 0; eight < dim / 8; eight++) {
+                float key[8];
+                E::floats(load_eight<E>(keys + (eight * PAGE + lane) * 8 * E::BYTES), key);
 #pragma unroll
                 for (int q = 0; q < Q; q++) {
+                    const float4* with = reinterpret_cast<const float4*>(query + q * dim + eight * 8);
+                    float4 one = with[0], two = with[1];
+                    const float all[8] = {one.x, one.y, one.z, one.w, two.x, two.y, two.z, two.w};
 #pragma unroll
-                    for (int at = threadIdx.x; at < PART; at += BLOCK) {
-                        float weight = 0.0f;
-                        if (q < own.count && at < of_part * PAGE) {
-                            float* score = kept.scores + (size_t)(own.number + q) * kept.positions + part * PART + at;
-                            float was = *score;
-                            weight = was == -INFINITY ? 0.0f : exp_of(__fadd_rn(was, -largest[q]));
-                            *score = weight;
-                            if constexpr (E::SCALED) {
-                                // What lies beyond the last position was never written.
-                                const float* scales = reinterpret_cast<const float*>(values[at / PAGE] + dim * PAGE);
-                                weight = at < count ? __fmul_rn(weight, scales[at % PAGE]) : 0.0f;
-                            }
-                        }
-                        weights[q][at] = weight;
-                    }
+                    for (int i = 0; i < 8; i++) scores[q] = __fmaf_rn(key[i], all[i], scores[q]);
                 }
             }
+            if constexpr (E::SCALED) {
+                float scale = reinterpret_cast<const float*>(keys + dim * PAGE)[lane];
+#pragma unroll
+                for (int q = 0; q < Q; q++) scores[q] = __fmul_rn(scores[q], scale);
+            }
+        }
+#pragma unroll
+        for (int q = 0; q < Q; q++) {
+            if ((int)threadIdx.x >= count) scores[q] = -INFINITY;
+            float largest = warp_max(scores[q]);
+            if (lane == 0) of_pages[q][warp] = largest;
+        }
+        __syncthreads();
+        float largest[Q];
+#pragma unroll
+        for (int q = 0; q < Q; q++) {
+            largest[q] = of_pages[q][0];
+#pragma unroll
+            for (int page = 1; page < PAGES; page++) largest[q] = fmaxf(largest[q], of_pages[q][page]);
+            bool here = (int)threadIdx.x < count;
+            weights[q][threadIdx.x] = here ? exp_of(__fadd_rn(scores[q], -largest[q])) : 0.0f;
+        }
+        __syncthreads();
+        // The sums of exponentials, in the CPU's lanes; 16 threads for a query.
+        float total = 0.0f;
+        if ((int)threadIdx.x < Q * LANES) {
+#pragma unroll
+            for (int i = 0; i < PART; i += LANES) total = __fadd_rn(total, weights[threadIdx.x / LANES][i + threadIdx.x % LANES]);
+        }
+        total = sum_of_lanes(total);
+        if (threadIdx.x % LANES == 0 && (int)threadIdx.x < own.count * LANES) {
+            int q = threadIdx.x / LANES;
+            float of_part = largest[0];
+#pragma unroll
+            for (int i = 1; i < Q; i++) of_part = i == q ? largest[i] : of_part;
+            kept.of_parts[(size_t)(own.number + q) * kept.part_count + part] = make_float2(of_part, total);
+        }
+        if constexpr (E::SCALED) {
+            __syncthreads();
+            if ((int)threadIdx.x < count) {
+                float scale = reinterpret_cast<const float*>(heads[warp] + layout.values + dim * PAGE)[lane];
+#pragma unroll
+                for (int q = 0; q < Q; q++) weights[q][threadIdx.x] = __fmul_rn(weights[q][threadIdx.x], scale);
+            }
+        }
+        float2 sums[OWN];
+#pragma unroll
+        for (int k = 0; k < OWN; k++) sums[k] = make_float2(0.0f, 0.0f);
+        for (int first = 0; first < of_part; first += together) {
+            if (first > 0) bring_values(first);
             asm volatile("cp.async.wait_all;" ::: "memory");
             __syncthreads();
             if (set < SETS) {
@@ -213,7 +208,7 @@ __device__ __forceinline__ void weigh(const Token* tokens, const unsigned long l
                     sums[k].x = __fmaf_rn(value.x, weight, sums[k].x);
                     sums[k].y = __fmaf_rn(value.y, weight, sums[k].y);
                 };
-                int end = min(these * PAGE, count - first * PAGE);
+                int end = min(min(together, of_part - first) * PAGE, count - first * PAGE);
                 const uint8_t* from = stage + element * E::BYTES;
                 int pitch = dim * E::BYTES, at = 0;
                 for (; at + 4 <= end; at += 4) {
@@ -238,86 +233,70 @@ __device__ __forceinline__ void weigh(const Token* tokens, const unsigned long l
             __syncthreads();
         }
 #pragma unroll
-        for (int q = 0; q < Q; q++) {
-            if (set >= SETS || q % SETS != set || q >= own.count) continue;
-            size_t at = (size_t)(own.number + q) * (kept.positions / PART) + part;
-            *reinterpret_cast<float2*>(kept.parts + at * dim + element) = sums[q / SETS];
+        for (int k = 0; k < OWN; k++) {
+            int q = set + k * SETS;
+            if (set >= SETS || q >= own.count) continue;
+            size_t at = (size_t)(own.number + q) * kept.part_count + part;
+            *reinterpret_cast<float2*>(kept.parts + at * dim + element) = sums[k];
         }
     }
 }
 
-// Adds up exponentials, unless `soften_rows` did, and parts: rows of attention, quantized. Grid: heads * head_dim / 4 /
-// block x rows.
-extern "C" __global__ void __launch_bounds__(BLOCK)
-    combine_rows(const Token* tokens, Shape shape, Kept kept, int softened, Rows out) {
-    // Of as many heads as a block has elements of.
-    __shared__ float inverse[4 * BLOCK / LANES];
+// Puts parts together, those of `first_part` on and in the end: rows of attention, quantized. Where not all parts are there
+// at once, what came of those before is kept meanwhile. Grid: heads * head_dim / 4 / block x rows.
+extern "C" __global__ void __launch_bounds__(128)
+    combine_rows(const Token* tokens, Shape shape, Kept kept, int first_part, int is_last, Rows out) {
     begin();
     size_t row = kept.first_row + blockIdx.y;
     int dim = shape.head_dim, columns = shape.heads * dim;
-    int first = blockIdx.x * 4 * BLOCK, end = min(first + 4 * BLOCK, columns), first_head = first / dim;
-    int positions = tokens[row].position + 1;
-    size_t number = (size_t)blockIdx.y * shape.heads;
-    int at = first + 4 * threadIdx.x, head = at / dim;
+    int at = 4 * (blockIdx.x * blockDim.x + threadIdx.x), head = at / dim;
+    if (at >= columns) return;
+    int parts = min((tokens[row].position + PART) / PART - first_part, kept.part_count);
+    size_t number = (size_t)blockIdx.y * shape.heads + head;
+    Softmax softmax = {-INFINITY, 0.0f};
     float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    if (at < end) {
-        const float* parts = kept.parts + (number + head) * (kept.positions / PART) * dim + at % dim;
-#pragma unroll 4
-        for (int part = 0; part * PART < positions; part++) {
-            float4 more = *reinterpret_cast<const float4*>(parts + (size_t)part * dim);
-            sum.x = __fadd_rn(sum.x, more.x);
-            sum.y = __fadd_rn(sum.y, more.y);
-            sum.z = __fadd_rn(sum.z, more.z);
-            sum.w = __fadd_rn(sum.w, more.w);
-        }
+    if (first_part > 0) {
+        float2 before = kept.softmaxes[(number * dim + at % dim) / 4];
+        softmax = {before.x, before.y};
+        sum = *reinterpret_cast<const float4*>(kept.sums + number * dim + at % dim);
     }
-    for (int head = first_head + threadIdx.x / LANES; head * dim < end; head += BLOCK / LANES) {
-        if (softened) {
-            if (threadIdx.x % LANES == 0) inverse[head - first_head] = kept.inverse[number + head];
-            continue;
-        }
-        const float* weights = kept.scores + (number + head) * kept.positions;
-        float total = 0.0f;
-#pragma unroll 32
-        for (int i = threadIdx.x % LANES; i < (positions + PAGE - 1) / PAGE * PAGE; i += LANES) {
-            total = __fadd_rn(total, weights[i]);
-        }
-#pragma unroll
-        for (int apart = LANES / 2; apart > 0; apart /= 2) {
-            // The other half of the warp may have no head.
-            total = __fadd_rn(total, __shfl_down_sync(0xffffu << (threadIdx.x & 16), total, apart, LANES));
-        }
-        if (threadIdx.x % LANES == 0) inverse[head - first_head] = positions > 0 ? __fdiv_rn(1.0f, total) : 0.0f;
+    for (int part = 0; part < parts; part++) {
+        size_t from = number * kept.part_count + part;
+        float2 factors = softmax.add(kept.of_parts[from]);
+        float4 more = *reinterpret_cast<const float4*>(kept.parts + from * dim + at % dim);
+        auto add = [&](float& sum, float more) {
+            more = __fmul_rn(more, factors.y);
+            sum = first_part + part == 0 ? more : __fmaf_rn(sum, factors.x, more);
+        };
+        add(sum.x, more.x), add(sum.y, more.y), add(sum.z, more.z), add(sum.w, more.w);
     }
-    __syncthreads();
-    if (at >= end) return;
-    float with = inverse[head - first_head];
+    if (!is_last) {
+        *reinterpret_cast<float4*>(kept.sums + number * dim + at % dim) = sum;
+        kept.softmaxes[(number * dim + at % dim) / 4] = make_float2(softmax.largest, softmax.total);
+        return;
+    }
+    float with = tokens[row].position >= 0 ? __fdiv_rn(1.0f, softmax.total) : 0.0f;
     float4 value = make_float4(__fmul_rn(sum.x, with), __fmul_rn(sum.y, with), __fmul_rn(sum.z, with), __fmul_rn(sum.w, with));
     Rows to = row_of(out, blockIdx.y, columns);
     put_four(value, at, to.values, to.codes, to.groups);
 }
 
-#define WEIGH(NAME, E, Q, SETS)                                                                                   \
+#define LOOK_BACK(NAME, E, Q, SETS)                                                                               \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                                           \
-        weigh_##NAME##_##Q##_##SETS(const Token* tokens, const unsigned long long* pages,      \
-                                    Shape shape, Layout layout, int group, Kept kept, int stage_bytes) {          \
-        weigh<E, Q, SETS>(tokens, pages, shape, layout, group, kept, stage_bytes);                         \
+        look_back_##NAME##_##Q##_##SETS(const float* queries, const Token* tokens,                                \
+                                        const unsigned long long* pages, Shape shape, Layout layout, int group,   \
+                                        Kept kept, int stage_bytes) {                                             \
+        look_back<E, Q, SETS>(queries, tokens, pages, shape, layout, group, kept, stage_bytes);                   \
     }
-#define ATTEND(NAME, E, Q)                                                                                        \
-    extern "C" __global__ void __launch_bounds__(BLOCK)                                                           \
-        score_##NAME##_##Q(const float* queries, const Token* tokens,                          \
-                           const unsigned long long* pages, Shape shape, Layout layout, int group, Kept kept) {   \
-        score<E, Q>(queries, tokens, pages, shape, layout, group, kept);                                   \
-    }                                                                                                             \
-    WEIGH(NAME, E, Q, 1) WEIGH(NAME, E, Q, 2) WEIGH(NAME, E, Q, 4)
 #define CACHE(NAME, E)                                                                                            \
-    extern "C" __global__ void __launch_bounds__(BLOCK)                                                           \
+    extern "C" __global__ void __launch_bounds__(128)                                                             \
         place_##NAME(const float* products, const Token* tokens, const unsigned long long* pages,                 \
                      const float2* angles, const float* bias, const float* query_norm, const float* key_norm,     \
                      Shape shape, Layout layout, float* query) {                                                  \
         place<E>(products, tokens, pages, angles, bias, query_norm, key_norm, shape, layout, query);              \
     }                                                                                                             \
-    ATTEND(NAME, E, 4) ATTEND(NAME, E, 8) ATTEND(NAME, E, 16)
+    LOOK_BACK(NAME, E, 4, 2) LOOK_BACK(NAME, E, 4, 4) LOOK_BACK(NAME, E, 8, 2) LOOK_BACK(NAME, E, 8, 4)           \
+    LOOK_BACK(NAME, E, 8, 8) LOOK_BACK(NAME, E, 16, 2) LOOK_BACK(NAME, E, 16, 4) LOOK_BACK(NAME, E, 16, 8)
 CACHE(f16, KvF16)
 CACHE(f32, KvF32)
 CACHE(q8, KvQ8)

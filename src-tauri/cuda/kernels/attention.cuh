@@ -94,15 +94,37 @@ __device__ __forceinline__ typename E::Eight load_eight(const uint8_t* from) {
     return *reinterpret_cast<const typename E::Eight*>(from);
 }
 
-// What attention keeps from kernel to kernel, for each row from `first_row` on and each query head: the scores of all
-// positions, which become exponentials, with the largest of each page; the weighted sum of values of each PART; and, of
-// prompts, what the sum of those is to be multiplied with.
+// What attention keeps from kernel to kernel, for each row from `first_row` on and each query head.
 struct Kept {
+    // Of prompts: the scores of SPAN positions, and the largest of each page of them.
     float* scores;
     float* largest;
+    // Of each PART of `part_count`: values weighted with e^(score - the part's largest), added up; that largest, and the
+    // sum of those exponentials.
     float* parts;
-    float* inverse;
+    float2* of_parts;
+    // Of prompts: what the spans before came to, weighted values, and the Softmax with each four of them.
+    float* sums;
+    float2* softmaxes;
     int first_row;
-    // Positions that there is room for; a multiple of PART.
-    int positions;
+    int part_count;
+};
+
+// Positions of a prompt's sequence that are looked back at together.
+constexpr int SPAN = 1024;
+
+// What the parts of a query's softmax have come to: the largest score, and the sum of e^(score - largest). As `Softmax` of
+// tektra-kernels.
+struct Softmax {
+    float largest, total;
+
+    // Takes in another part. Returns what the sums of weighted values before it are to be multiplied with, and those of
+    // this part.
+    __device__ __forceinline__ float2 add(float2 part) {
+        float of_all = fmaxf(largest, part.x);
+        float before = exp_of(__fsub_rn(largest, of_all)), now = exp_of(__fsub_rn(part.x, of_all));
+        total = __fadd_rn(__fmul_rn(total, before), __fmul_rn(part.y, now));
+        largest = of_all;
+        return make_float2(before, now);
+    }
 };

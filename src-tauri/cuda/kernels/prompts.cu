@@ -8,7 +8,6 @@ constexpr int TILE_POSITIONS = 128;
 // What is multiplied between two barriers, and threads of a block: each has 8 x N / 16 results, four beside each other.
 constexpr int CHUNK = 16;
 constexpr int THREADS = 256;
-constexpr int WARPS_OF_TILE = THREADS / WARP;
 
 // Two chunks of both sides, of which one is multiplied while the other comes.
 template <int N>
@@ -114,15 +113,15 @@ struct Four {
     }
 };
 
-// Scores: queries times keys. Grid: x is every TILE_POSITIONS.
+// Scores of the SPAN from `span` on: queries times keys. Grid: x is every TILE_POSITIONS.
 template <typename E>
 __device__ __forceinline__ void score_tile(const float* queries, const Token* tokens, const int2* tiles,
                                            const unsigned long long* pages, const Shape& shape, const Layout& layout,
-                                           int group, const Kept& kept) {
+                                           int group, const Kept& kept, int span) {
     __shared__ __align__(16) Sides<TILE_POSITIONS> sides;
     begin();
     Tile own(tokens, tiles, shape, group);
-    int dim = shape.head_dim, first = blockIdx.x * TILE_POSITIONS;
+    int dim = shape.head_dim, first = span + blockIdx.x * TILE_POSITIONS;
     if (first > own.most) return;
     long long of_head = layout.keys + (long long)own.kv_head * layout.head;
 
@@ -184,58 +183,30 @@ __device__ __forceinline__ void score_tile(const float* queries, const Token* to
 #pragma unroll
             for (int mask = 4; mask > 0; mask /= 2) largest = fmaxf(largest, __shfl_xor_sync(ALL, largest, mask));
             if (q >= own.count) continue;
-            size_t to = own.number(q, kept.first_row) * kept.positions + at;
+            size_t to = own.number(q, kept.first_row) * SPAN + at - span;
             *reinterpret_cast<float4*>(kept.scores + to) = make_float4(scores[0], scores[1], scores[2], scores[3]);
             if (lane % 8 == 0) kept.largest[to / PAGE] = largest;
         }
     }
 }
 
-// Exponentials of `count` queries' scores, and their sum. A warp for each.
-extern "C" __global__ void __launch_bounds__(THREADS)
-    soften_rows(const Token* tokens, Shape shape, Kept kept, int count) {
-    constexpr int AT_ONCE = 4;
-    begin();
-    int number = blockIdx.x * WARPS_OF_TILE + threadIdx.x / WARP, lane = threadIdx.x % WARP;
-    if (number >= count) return;
-    int pages = tokens[kept.first_row + number / shape.heads].position / PAGE + 1;
-    const float* of = kept.largest + (size_t)number * (kept.positions / PAGE);
-    float largest = -INFINITY;
-    for (int page = lane; page < pages; page += WARP) largest = fmaxf(largest, of[page]);
-    largest = warp_max(largest);
-    float* scores = kept.scores + (size_t)number * kept.positions + lane;
-    // Of lanes 0 to 15; the others hand theirs over.
-    float total = 0.0f;
-    for (int first = 0; first < pages; first += AT_ONCE) {
-        float values[AT_ONCE];
-#pragma unroll
-        for (int i = 0; i < AT_ONCE; i++) values[i] = first + i < pages ? scores[(first + i) * PAGE] : -INFINITY;
-#pragma unroll
-        for (int i = 0; i < AT_ONCE; i++) {
-            float weight = values[i] == -INFINITY ? 0.0f : exp_of(__fadd_rn(values[i], -largest));
-            if (first + i < pages) scores[(first + i) * PAGE] = weight;
-            total = __fadd_rn(total, weight);
-            total = __fadd_rn(total, __shfl_down_sync(ALL, weight, LANES));
-        }
-    }
-    total = sum_of_lanes(total);
-    if (lane == 0) kept.inverse[number] = __fdiv_rn(1.0f, total);
-}
-
-// Values weighted with exponentials, of each PART. Grid: x is parts times every N elements of a head.
+// Exponentials, and values weighted with them, of each PART of the SPAN from `span` on. Grid: x is parts times every N
+// elements of a head.
 template <typename E, int N>
 __device__ __forceinline__ void weigh_tile(const Token* tokens, const int2* tiles, const unsigned long long* pages,
-                                           const Shape& shape, const Layout& layout, int group, const Kept& kept) {
+                                           const Shape& shape, const Layout& layout, int group, const Kept& kept,
+                                           int span) {
     constexpr int PAGES = PART / PAGE;
     __shared__ __align__(16) Sides<N> sides;
     __shared__ const uint8_t* values[PAGES];
     begin();
     Tile own(tokens, tiles, shape, group);
-    int dim = shape.head_dim, of_head = (dim + N - 1) / N, part = blockIdx.x / of_head, first = part * PART;
+    int dim = shape.head_dim, of_head = (dim + N - 1) / N, part = blockIdx.x / of_head, first = span + part * PART;
     if (first > own.most) return;
     int first_element = blockIdx.x % of_head * N, count = min(PART, own.most + 1 - first);
     if (threadIdx.x < PAGES && threadIdx.x * PAGE < count) {
-        values[threadIdx.x] = own.page(pages, part * PAGES + threadIdx.x) + layout.values + (long long)own.kv_head * layout.head;
+        values[threadIdx.x] = own.page(pages, first / PAGE + threadIdx.x) + layout.values +
+                              (long long)own.kv_head * layout.head;
     }
     __syncthreads();
 
@@ -243,13 +214,20 @@ __device__ __forceinline__ void weigh_tile(const Token* tokens, const int2* tile
     int value = threadIdx.x / (N / 8), element = threadIdx.x % (N / 8) * 8;
     bool has_value = value < CHUNK, has_element = first_element + element < dim;
     const float* from[2];
-    // Positions of the part that each sees.
+    // Positions of the part that each sees, the largest of their scores, and the sums of exponentials: four of the CPU's
+    // lanes, which are those of the thread's columns.
     int seen[2];
+    float largest[2], totals[2][4] = {};
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         int q = Four::query(i);
         seen[i] = q < own.count ? own.limit(q) + 1 - first : 0;
-        from[i] = kept.scores + own.number(q < own.count ? q : 0, kept.first_row) * kept.positions + first;
+        size_t number = own.number(q < own.count ? q : 0, kept.first_row);
+        from[i] = kept.scores + number * SPAN + part * PART;
+        largest[i] = -INFINITY;
+        for (int page = 0; page < PAGES && page * PAGE < seen[i]; page++) {
+            largest[i] = fmaxf(largest[i], kept.largest[number * (SPAN / PAGE) + part * PAGES + page]);
+        }
     }
     Four four;
     float4 scales = make_float4(1.0f, 1.0f, 1.0f, 1.0f);
@@ -271,16 +249,15 @@ __device__ __forceinline__ void weigh_tile(const Token* tokens, const int2* tile
         int at = chunk * CHUNK + Four::column();
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-            float4& weights = four.values[i];
-            if constexpr (E::SCALED) {
-                weights.x = __fmul_rn(weights.x, scales.x), weights.y = __fmul_rn(weights.y, scales.y);
-                weights.z = __fmul_rn(weights.z, scales.z), weights.w = __fmul_rn(weights.w, scales.w);
+            float* weights = reinterpret_cast<float*>(&four.values[i]);
+            const float* scale = reinterpret_cast<const float*>(&scales);
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                // What nobody wrote may be anything.
+                weights[j] = at + j < seen[i] ? exp_of(__fadd_rn(weights[j], -largest[i])) : 0.0f;
+                totals[i][j] = __fadd_rn(totals[i][j], weights[j]);
+                if (E::SCALED && at + j < seen[i]) weights[j] = __fmul_rn(weights[j], scale[j]);
             }
-            // What nobody wrote may be anything.
-            if (at >= seen[i]) weights.x = 0.0f;
-            if (at + 1 >= seen[i]) weights.y = 0.0f;
-            if (at + 2 >= seen[i]) weights.z = 0.0f;
-            if (at + 3 >= seen[i]) weights.w = 0.0f;
         }
         four.store(sides, stage);
         if (has_value) {
@@ -294,10 +271,24 @@ __device__ __forceinline__ void weigh_tile(const Token* tokens, const int2* tile
     Results<N> results;
     results.multiply(sides, (count + CHUNK - 1) / CHUNK, load, store);
 #pragma unroll
+    for (int i = 0; i < 2; i++) {
+        // Lanes as `sum_of_lanes` adds them up: those eight apart are two threads apart.
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            totals[i][j] = __fadd_rn(totals[i][j], __shfl_down_sync(ALL, totals[i][j], 2, 4));
+            totals[i][j] = __fadd_rn(totals[i][j], __shfl_down_sync(ALL, totals[i][j], 1, 4));
+        }
+        float total = __fadd_rn(__fadd_rn(totals[i][0], totals[i][2]), __fadd_rn(totals[i][1], totals[i][3]));
+        if (Four::column() == 0 && seen[i] > 0) {
+            size_t at = own.number(Four::query(i), kept.first_row) * kept.part_count + part;
+            kept.of_parts[at] = make_float2(largest[i], total);
+        }
+    }
+#pragma unroll
     for (int i = 0; i < 8; i++) {
         int q = results.query(i);
         if (q >= own.count) continue;
-        size_t at = own.number(q, kept.first_row) * (kept.positions / PART) + part;
+        size_t at = own.number(q, kept.first_row) * kept.part_count + part;
 #pragma unroll
         for (int j = 0; j < results.COLUMNS; j += 4) {
             int to = first_element + 4 * results.x() + 16 * j;
@@ -312,14 +303,14 @@ __device__ __forceinline__ void weigh_tile(const Token* tokens, const int2* tile
 #define WEIGH_TILE(NAME, E, N)                                                                                    \
     extern "C" __global__ void __launch_bounds__(THREADS, 2)                                                      \
         weigh_tile_##NAME##_##N(const Token* tokens, const int2* tiles, const unsigned long long* pages,          \
-                                Shape shape, Layout layout, int group, Kept kept) {                               \
-        weigh_tile<E, N>(tokens, tiles, pages, shape, layout, group, kept);                                       \
+                                Shape shape, Layout layout, int group, Kept kept, int span) {                               \
+        weigh_tile<E, N>(tokens, tiles, pages, shape, layout, group, kept, span);                                       \
     }
 #define PROMPT(NAME, E)                                                                                           \
     extern "C" __global__ void __launch_bounds__(THREADS, 2)                                                      \
         score_tile_##NAME(const float* queries, const Token* tokens, const int2* tiles,                           \
-                          const unsigned long long* pages, Shape shape, Layout layout, int group, Kept kept) {    \
-        score_tile<E>(queries, tokens, tiles, pages, shape, layout, group, kept);                                 \
+                          const unsigned long long* pages, Shape shape, Layout layout, int group, Kept kept, int span) {    \
+        score_tile<E>(queries, tokens, tiles, pages, shape, layout, group, kept, span);                                 \
     }                                                                                                             \
     WEIGH_TILE(NAME, E, 64) WEIGH_TILE(NAME, E, 128)
 PROMPT(f16, KvF16)

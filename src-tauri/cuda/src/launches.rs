@@ -9,7 +9,7 @@ use crate::{
     gpu::{Grid, Memory},
     layers::{FEW, Layers, half_bytes, no_output, no_scratch},
     matrix::{GpuMatrix, name},
-    scratch::{KeptArgument, PART, Rows, RowsArgument, Scratch, Tile},
+    scratch::{KeptArgument, PART, Rows, RowsArgument, SPAN, Scratch, Tile},
 };
 
 /// Rows of a matrix that a block of the kernels for many rows has, and rows of activations.
@@ -24,8 +24,7 @@ const TILE_SHARED_BYTES: usize =
 
 /// Queries of a token that are computed together at most.
 const QUERIES: usize = 16;
-/// Blocks that share a sequence's pages, and those that share its parts, where tokens are generated.
-const SCORE_BLOCKS: usize = 32;
+/// Blocks that share a sequence's parts where tokens are generated.
 const PART_BLOCKS: usize = 16;
 /// Shared memory for values that such a block weighs.
 const STAGE_BYTES: usize = 64 << 10;
@@ -279,22 +278,26 @@ impl Layers {
         let LayerShape { heads, kv_heads, head_dim, kv, .. } = self.shape;
         let group = (heads / kv_heads).min(QUERIES);
         let queries = [4, 8].into_iter().find(|&queries| group <= queries).unwrap_or(QUERIES);
-        let kept = scratch.kept.argument(0);
-        let (tokens, pages) = (scratch.tokens.device.address, scratch.pages.device.address);
-        let kv = kv_name(kv);
+        let kept = scratch.kept.of_generated();
         let passes = kv_heads * (heads / kv_heads).div_ceil(group);
-        let grid = |blocks, shared_bytes| Grid { blocks: [blocks, passes, rows], threads: 128, shared_bytes };
-        let scores = grid(SCORE_BLOCKS, queries * head_dim * 4);
-        let query = scratch.query.address;
-        let score = format!("score_{kv}_{queries}");
-        launch!(self.gpu, &score, scores, query, tokens, pages, shape, layout, group as i32, kept)?;
+        let shared_bytes = STAGE_BYTES + queries * head_dim * 4;
+        let parts = Grid { blocks: [PART_BLOCKS, passes, rows], threads: 256, shared_bytes };
         // Sets of threads that have whole values, of two elements each.
-        let sets = [4, 2].into_iter().find(|sets| sets * head_dim / 2 <= 128).unwrap_or(1);
-        let weigh = format!("weigh_{kv}_{queries}_{sets}");
-        let parts = grid(PART_BLOCKS, STAGE_BYTES);
-        let stage = STAGE_BYTES as i32;
-        launch!(self.gpu, &weigh, parts, tokens, pages, shape, layout, group as i32, kept, stage)?;
-        self.combine(shape, kept, 0..rows, false)
+        let sets = [8, 4].into_iter().find(|&sets| sets * head_dim / 2 <= 256 && sets <= queries).unwrap_or(2);
+        launch!(
+            self.gpu,
+            &format!("look_back_{}_{queries}_{sets}", kv_name(kv)),
+            parts,
+            scratch.query.address,
+            scratch.tokens.device.address,
+            scratch.pages.device.address,
+            shape,
+            layout,
+            group as i32,
+            kept,
+            STAGE_BYTES as i32,
+        )?;
+        self.combine(shape, kept, 0..rows, 0, true)
     }
 
     /// Attention of the queries of a prompt's `tiles`, which are those of `rows`.
@@ -308,41 +311,43 @@ impl Layers {
         let scratch = self.scratch.as_ref().ok_or_else(no_scratch)?;
         let LayerShape { heads, kv_heads, head_dim, kv, .. } = self.shape;
         let group = (heads / kv_heads).min(TILE_QUERIES);
-        let kept = scratch.kept.argument(rows.start);
+        let kept = scratch.kept.of_prompts(rows.start);
         let (tokens, pages) = (scratch.tokens.device.address, scratch.pages.device.address);
         let first_tile = scratch.tiles.device.address + (tiles.start * size_of::<Tile>()) as u64;
         let kv = kv_name(kv);
         let passes = kv_heads * (heads / kv_heads).div_ceil(group);
         let grid = |blocks| Grid::new([blocks, passes, tiles.len()], 256);
-        // What lies behind a tile's last position ends at once.
-        let scores = grid(scratch.positions.div_ceil(TILE_POSITIONS));
         let (query, group) = (scratch.query.address, group as i32);
-        let score = format!("score_tile_{kv}");
-        launch!(self.gpu, &score, scores, query, tokens, first_tile, pages, shape, layout, group, kept)?;
-        let count = rows.len() * heads;
-        let each = Grid::new([count.div_ceil(8), 1, 1], 256);
-        launch!(self.gpu, "soften_rows", each, tokens, shape, kept, count as i32)?;
         let elements = if head_dim <= 64 { 64 } else { 128 };
-        let parts = grid(scratch.positions.div_ceil(PART) * head_dim.div_ceil(elements));
-        let weigh = format!("weigh_tile_{kv}_{elements}");
-        launch!(self.gpu, &weigh, parts, tokens, first_tile, pages, shape, layout, group, kept)?;
-        self.combine(shape, kept, rows, true)
+        let (score, weigh) = (format!("score_tile_{kv}"), format!("weigh_tile_{kv}_{elements}"));
+        for span in (0..scratch.positions).step_by(SPAN) {
+            // What lies behind a tile's last position ends at once.
+            let count = SPAN.min(scratch.positions - span);
+            let scores = grid(count.div_ceil(TILE_POSITIONS));
+            let first = span as i32;
+            launch!(self.gpu, &score, scores, query, tokens, first_tile, pages, shape, layout, group, kept, first)?;
+            let parts = grid(count.div_ceil(PART) * head_dim.div_ceil(elements));
+            launch!(self.gpu, &weigh, parts, tokens, first_tile, pages, shape, layout, group, kept, first)?;
+            self.combine(shape, kept, rows.clone(), span / PART, span + SPAN >= scratch.positions)?;
+        }
+        Ok(())
     }
 
-    /// Attention of rows from the sums of its parts.
+    /// Attention of rows from what their parts came to, those of `first_part` on and to the last.
     fn combine(
         &self,
         shape: ShapeArgument,
         kept: KeptArgument,
         rows: Range<usize>,
-        softened: bool,
+        first_part: usize,
+        is_last: bool,
     ) -> Result<(), GpuError> {
         let scratch = self.scratch.as_ref().ok_or_else(no_scratch)?;
         let columns = self.shape.heads * self.shape.head_dim;
         let grid = Grid::new([columns.div_ceil(4 * 128), rows.len(), 1], 128);
-        let tokens = scratch.tokens.device.address;
-        let out = scratch.attended.from(rows.start);
-        launch!(self.gpu, "combine_rows", grid, tokens, shape, kept, i32::from(softened), out)
+        let (tokens, out) = (scratch.tokens.device.address, scratch.attended.from(rows.start));
+        let (first_part, is_last) = (first_part as i32, i32::from(is_last));
+        launch!(self.gpu, "combine_rows", grid, tokens, shape, kept, first_part, is_last, out)
     }
 }
 

@@ -9,25 +9,26 @@ use crate::{
     gpu::{Gpu, Memory, Pinned},
 };
 
-/// Positions whose weighted values are added up together: `PART` of the kernels.
+/// Positions whose softmax is taken together, and of a prompt's sequence those that are looked back at together: `PART` and
+/// `SPAN` of the kernels.
 pub(crate) const PART: usize = 256;
+pub(crate) const SPAN: usize = 1024;
 
-/// What attention keeps between its kernels, at least: more rows of prompts go through them at once then.
-const LEAST_SCORES_BYTES: usize = 96 << 20;
-
-/// Room is made for so many positions more at a time.
-const POSITIONS: usize = 1024;
+/// What scores of prompts may take: as many rows go through attention at once.
+const SCORES_BYTES: usize = 96 << 20;
 
 /// `Kept` of the kernels.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct KeptArgument {
-    pub(crate) scores: u64,
-    pub(crate) largest: u64,
-    pub(crate) parts: u64,
-    pub(crate) inverse: u64,
-    pub(crate) first_row: i32,
-    pub(crate) positions: i32,
+    scores: u64,
+    largest: u64,
+    parts: u64,
+    of_parts: u64,
+    sums: u64,
+    softmaxes: u64,
+    first_row: i32,
+    part_count: i32,
 }
 
 /// What attention keeps between its kernels.
@@ -35,37 +36,54 @@ pub(crate) struct Kept {
     scores: Memory,
     largest: Memory,
     parts: Memory,
-    inverse: Memory,
+    of_parts: Memory,
+    sums: Memory,
+    softmaxes: Memory,
+    /// Of the longest sequence that a token can be generated for.
     pub(crate) positions: usize,
-    /// Rows that it has room for.
+    /// Rows of prompts that it has room for.
     pub(crate) rows: usize,
 }
 
 impl Kept {
     /// For sequences of up to `positions`.
     fn new(gpu: &Arc<Gpu>, shape: &LayerShape, positions: usize) -> Result<Self, GpuError> {
-        let positions = positions.max(1).next_multiple_of(POSITIONS);
-        let row_bytes = shape.heads * positions * 4;
-        let rows = (LEAST_SCORES_BYTES / row_bytes).clamp(MOST_GENERATED, MOST_ROWS);
+        let LayerShape { heads, head_dim, .. } = *shape;
+        let rows = (SCORES_BYTES / (heads * SPAN * 4)).clamp(MOST_GENERATED, MOST_ROWS);
+        let positions = positions.next_multiple_of(rows * SPAN / MOST_GENERATED);
+        let parts = heads * MOST_GENERATED * positions.div_ceil(PART);
         Ok(Self {
-            scores: Memory::new(gpu, rows * row_bytes)?,
-            largest: Memory::new(gpu, rows * row_bytes / PAGE)?,
-            parts: Memory::new(gpu, rows * row_bytes / PART * shape.head_dim)?,
-            inverse: Memory::new(gpu, rows * shape.heads * 4)?,
+            scores: Memory::new(gpu, rows * heads * SPAN * 4)?,
+            largest: Memory::new(gpu, rows * heads * SPAN / PAGE * 4)?,
+            parts: Memory::new(gpu, parts * head_dim * 4)?,
+            of_parts: Memory::new(gpu, parts * 8)?,
+            sums: Memory::new(gpu, rows * heads * head_dim * 4)?,
+            softmaxes: Memory::new(gpu, rows * heads * head_dim / 4 * 8)?,
             positions,
             rows,
         })
     }
 
-    /// For rows from `first_row` on.
-    pub(crate) fn argument(&self, first_row: usize) -> KeptArgument {
+    /// For tokens that are generated.
+    pub(crate) fn of_generated(&self) -> KeptArgument {
+        self.argument(0, self.positions / PART)
+    }
+
+    /// For rows of prompts from `first_row` on.
+    pub(crate) fn of_prompts(&self, first_row: usize) -> KeptArgument {
+        self.argument(first_row, SPAN / PART)
+    }
+
+    fn argument(&self, first_row: usize, part_count: usize) -> KeptArgument {
         KeptArgument {
             scores: self.scores.address,
             largest: self.largest.address,
             parts: self.parts.address,
-            inverse: self.inverse.address,
+            of_parts: self.of_parts.address,
+            sums: self.sums.address,
+            softmaxes: self.softmaxes.address,
             first_row: first_row as i32,
-            positions: self.positions as i32,
+            part_count: part_count as i32,
         }
     }
 }
@@ -197,7 +215,7 @@ impl Scratch {
             query: floats(heads * head_dim)?,
             gate_up: floats(2 * feed_forward)?,
             projected: floats(dim)?,
-            kept: Kept::new(gpu, shape, 0)?,
+            kept: Kept::new(gpu, shape, 1)?,
         })
     }
 

@@ -2,7 +2,7 @@
 
 mod kv;
 
-use std::{cell::RefCell, marker::PhantomData};
+use std::marker::PhantomData;
 
 pub use kv::{KvPage, KvType, PAGE, UnknownKvType, store_key, store_value};
 
@@ -14,9 +14,9 @@ use crate::{
 /// Queries computed together; more would not fit the registers.
 const TOGETHER: usize = 4;
 
-/// Pages whose weighted values are added up one after the other; then those sums are. Where a sequence can be divided
-/// without changing a result.
-const PART: usize = 256 / PAGE;
+/// Positions whose softmax is taken together, and whose weighted values are added up one after the other; what parts come
+/// to is then put together in their order. Where a sequence can be divided without changing a result.
+const PART: usize = 256;
 
 /// Positions of queries that share one piece of work: their keys and values stay in the cache.
 const TILE: usize = 16;
@@ -95,12 +95,11 @@ pub fn attend(pool: &mut Pool, shape: AttentionShape, runs: &mut [AttentionRun<'
             .collect();
         let (keys, values) = (run.keys + kv_head * head_bytes, run.values + kv_head * head_bytes);
         let pages = run.pages;
-        // Borrowed out here: a closure inside of a kernel would not have its instruction set.
-        SCORES.with_borrow_mut(|scores| match kv {
-            KvType::F16 => attend_f16(Head { pages, keys, values, head_dim, of: PhantomData }, &queries, scores),
-            KvType::Q8 => attend_q8(Head { pages, keys, values, head_dim, of: PhantomData }, &queries, scores),
-            KvType::F32 => attend_f32(Head { pages, keys, values, head_dim, of: PhantomData }, &queries, scores),
-        });
+        match kv {
+            KvType::F16 => attend_f16(Head { pages, keys, values, head_dim, of: PhantomData }, &queries),
+            KvType::Q8 => attend_q8(Head { pages, keys, values, head_dim, of: PhantomData }, &queries),
+            KvType::F32 => attend_f32(Head { pages, keys, values, head_dim, of: PhantomData }, &queries),
+        }
     });
 }
 
@@ -114,10 +113,6 @@ struct Query {
     out: *mut f32,
     /// Positions it sees.
     limit: usize,
-}
-
-thread_local! {
-    static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What the elements of a cache are in memory: half precision in a `u16`, a code in an `i8`, or an `f32`.
@@ -164,50 +159,87 @@ struct Head<'a, E> {
 }
 
 at_every_level! {
-    fn attend_f16(head: Head<'_, u16>, queries: &[Query], scores: &mut Vec<f32>) = attend_head
+    fn attend_f16(head: Head<'_, u16>, queries: &[Query]) = attend_head
 }
 
 at_every_level! {
-    fn attend_q8(head: Head<'_, i8>, queries: &[Query], scores: &mut Vec<f32>) = attend_head
+    fn attend_q8(head: Head<'_, i8>, queries: &[Query]) = attend_head
 }
 
 at_every_level! {
-    fn attend_f32(head: Head<'_, f32>, queries: &[Query], scores: &mut Vec<f32>) = attend_head
+    fn attend_f32(head: Head<'_, f32>, queries: &[Query]) = attend_head
 }
 
 /// Queries that share one key and value head.
 #[inline(always)]
-unsafe fn attend_head<S: Simd>(head: Head<'_, impl Element>, queries: &[Query], scores: &mut Vec<f32>) {
+unsafe fn attend_head<S: Simd>(head: Head<'_, impl Element>, queries: &[Query]) {
     for queries in queries.chunks(TOGETHER) {
-        let mut positions = 0;
-        for query in queries {
-            positions = positions.max(query.limit.next_multiple_of(PAGE));
-        }
-        if scores.len() < positions * TOGETHER {
-            scores.resize(positions * TOGETHER, 0.0);
-        }
-        let scores = &mut scores[..positions * queries.len()];
         // SAFETY: `attend` checked the pages; `queries.len()` is the number of queries.
         unsafe {
             match queries.len() {
-                1 => together::<S, _, 1>(head, queries, scores),
-                2 => together::<S, _, 2>(head, queries, scores),
-                3 => together::<S, _, 3>(head, queries, scores),
-                _ => together::<S, _, 4>(head, queries, scores),
+                1 => together::<S, _, 1>(head, queries),
+                2 => together::<S, _, 2>(head, queries),
+                3 => together::<S, _, 3>(head, queries),
+                _ => together::<S, _, 4>(head, queries),
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn together<S: Simd, E: Element, const N: usize>(head: Head<'_, E>, queries: &[Query], scores: &mut [f32]) {
+unsafe fn together<S: Simd, E: Element, const N: usize>(head: Head<'_, E>, queries: &[Query]) {
+    unsafe {
+        let mut positions = 0;
+        for query in queries {
+            positions = positions.max(query.limit);
+        }
+        let mut scores = [[0.0_f32; PART]; N];
+        let mut softmaxes = [Softmax { largest: f32::NEG_INFINITY, total: 0.0 }; N];
+        for first in (0..positions).step_by(PART) {
+            let count = PART.min(positions - first);
+            score::<S, E, N>(head, first, count, queries, &mut scores);
+            let mut factors = [[0.0; 2]; N];
+            for n in 0..N {
+                let seen = queries[n].limit.saturating_sub(first).min(count);
+                factors[n] = softmaxes[n].add::<S>(&mut scores[n], seen);
+                if E::SCALED {
+                    scale_weights::<S, E>(head, first, &mut scores[n], seen);
+                }
+            }
+            let mut element = 0;
+            while element + 2 * LANES <= head.head_dim {
+                weigh::<S, E, N, 2>(head, element, first, count, queries, &scores, &factors);
+                element += 2 * LANES;
+            }
+            while element < head.head_dim {
+                weigh::<S, E, N, 1>(head, element, first, count, queries, &scores, &factors);
+                element += LANES;
+            }
+        }
+        for n in 0..N {
+            let inverse = S::splat(1.0 / softmaxes[n].total);
+            for element in (0..head.head_dim).step_by(LANES) {
+                let out = queries[n].out.add(element);
+                S::store(out, S::mul(S::load(out), inverse));
+            }
+        }
+    }
+}
+
+/// The scores of `count` positions from `first` on, and of what follows them in their page.
+#[inline(always)]
+unsafe fn score<S: Simd, E: Element, const N: usize>(
+    head: Head<'_, E>,
+    first: usize,
+    count: usize,
+    queries: &[Query],
+    scores: &mut [[f32; PART]; N],
+) {
     let Head { pages, keys, head_dim, .. } = head;
     unsafe {
-        let positions = scores.len() / N;
-        let row: [*mut f32; N] = std::array::from_fn(|n| scores.as_mut_ptr().add(n * positions));
         let query: [*const f32; N] = std::array::from_fn(|n| queries[n].query);
-        for (index, page) in pages[..positions / PAGE].iter().enumerate() {
-            let next = pages.get(index + 1).unwrap_or(page).as_ptr().add(keys).cast::<E>();
+        for (index, page) in pages[first / PAGE..(first + count).div_ceil(PAGE)].iter().enumerate() {
+            let next = pages.get(first / PAGE + index + 1).unwrap_or(page).as_ptr().add(keys).cast::<E>();
             let keys: *const E = page.as_ptr().add(keys).cast();
             let scales: *const f32 = keys.add(head_dim * PAGE).cast();
             for at in (0..PAGE).step_by(2 * LANES) {
@@ -228,54 +260,58 @@ unsafe fn together<S: Simd, E: Element, const N: usize>(head: Head<'_, E>, queri
                     }
                 }
                 for n in 0..N {
-                    S::store(row[n].add(index * PAGE + at), sums[n][0]);
-                    S::store(row[n].add(index * PAGE + at + LANES), sums[n][1]);
+                    let to = scores[n].as_mut_ptr().add(index * PAGE + at);
+                    S::store(to, sums[n][0]);
+                    S::store(to.add(LANES), sums[n][1]);
                 }
             }
-        }
-        let mut inverse = [0.0_f32; N];
-        for n in 0..N {
-            let scores = &mut scores[n * positions..][..positions];
-            inverse[n] = 1.0 / softmax::<S>(scores, queries[n].limit);
-            if E::SCALED {
-                scale_weights::<S, E>(head, scores, queries[n].limit);
-            }
-        }
-        let mut element = 0;
-        while element + 2 * LANES <= head_dim {
-            weigh::<S, E, N, 2>(head, element, queries, &row, &inverse);
-            element += 2 * LANES;
-        }
-        while element < head_dim {
-            weigh::<S, E, N, 1>(head, element, queries, &row, &inverse);
-            element += LANES;
         }
     }
 }
 
-/// Exponentials of the first `limit` scores, zeros after them; returns their sum.
-#[inline(always)]
-unsafe fn softmax<S: Simd>(scores: &mut [f32], limit: usize) -> f32 {
-    unsafe {
-        let padded = limit.next_multiple_of(PAGE);
-        scores[limit..padded].fill(f32::NEG_INFINITY);
-        let at = scores.as_mut_ptr();
-        let mut largest = S::splat(f32::NEG_INFINITY);
-        for i in (0..padded).step_by(LANES) {
-            largest = S::max(largest, S::load(at.add(i)));
+/// What the parts of a query's softmax have come to: the largest score, and the sum of e^(score - largest).
+#[derive(Clone, Copy)]
+struct Softmax {
+    largest: f32,
+    total: f32,
+}
+
+impl Softmax {
+    /// Takes in another part, whose first `seen` scores become e^(score - the part's largest), and the others exactly
+    /// nothing. Returns what the sums of weighted values before it are to be multiplied with, and those of this part.
+    #[inline(always)]
+    unsafe fn add<S: Simd>(&mut self, scores: &mut [f32; PART], seen: usize) -> [f32; 2] {
+        let padded = seen.next_multiple_of(PAGE);
+        if seen == 0 {
+            scores.fill(0.0);
+            return [1.0, 0.0];
         }
-        let minus_largest = S::splat(-S::largest(largest));
-        for i in (0..padded).step_by(LANES) {
-            S::store(at.add(i), S::exp(S::add(S::load(at.add(i)), minus_largest)));
+        unsafe {
+            scores[seen..padded].fill(f32::NEG_INFINITY);
+            let at = scores.as_mut_ptr();
+            let mut largest = S::splat(f32::NEG_INFINITY);
+            for i in (0..padded).step_by(LANES) {
+                largest = S::max(largest, S::load(at.add(i)));
+            }
+            let largest = S::largest(largest);
+            for i in (0..padded).step_by(LANES) {
+                S::store(at.add(i), S::exp(S::add(S::load(at.add(i)), S::splat(-largest))));
+            }
+            // So that what lies after a query's own position cannot change it.
+            scores[seen..].fill(0.0);
+            let at = scores.as_ptr();
+            let mut sum = S::splat(0.0);
+            for i in (0..padded).step_by(LANES) {
+                sum = S::add(sum, S::load(at.add(i)));
+            }
+            let mut both = [0.0; LANES];
+            let of_all = self.largest.max(largest);
+            (both[0], both[1]) = (self.largest - of_all, largest - of_all);
+            S::store(both.as_mut_ptr(), S::exp(S::load(both.as_ptr())));
+            let [before, this, ..] = both;
+            *self = Self { largest: of_all, total: self.total * before + S::sum(sum) * this };
+            [before, this]
         }
-        // Exactly nothing, so that what lies after a query's own position cannot change it.
-        scores[limit..].fill(0.0);
-        let at = scores.as_ptr();
-        let mut sum = S::splat(0.0);
-        for i in (0..padded).step_by(LANES) {
-            sum = S::add(sum, S::load(at.add(i)));
-        }
-        S::sum(sum)
     }
 }
 
@@ -289,10 +325,11 @@ unsafe fn prefetch<S: Simd, E>(next: *const E, element: usize, count: usize) {
     }
 }
 
-/// Takes the scales of the values into the first `limit` weights, once for all elements.
+/// Takes the scales of the values from position `first` on into the first `seen` weights, once for all elements.
 #[inline(always)]
-unsafe fn scale_weights<S: Simd, E: Element>(head: Head<'_, E>, weights: &mut [f32], limit: usize) {
-    for (page, weights) in head.pages.iter().zip(weights.as_chunks_mut::<PAGE>().0).take(limit.div_ceil(PAGE)) {
+unsafe fn scale_weights<S: Simd, E: Element>(head: Head<'_, E>, first: usize, weights: &mut [f32; PART], seen: usize) {
+    let pages = head.pages[first / PAGE..].iter().take(seen.div_ceil(PAGE));
+    for (page, weights) in pages.zip(weights.as_chunks_mut::<PAGE>().0) {
         // SAFETY: `attend` checked that the page has this head, whose values' scales follow its values.
         unsafe {
             let values: *const E = page.as_ptr().add(head.values).cast();
@@ -305,54 +342,44 @@ unsafe fn scale_weights<S: Simd, E: Element>(head: Head<'_, E>, weights: &mut [f
     }
 }
 
-/// Elements `element..` of the weighted sums of the values, `C` vectors of them.
+/// Elements `element..` of the weighted sums of the values of `count` positions from `first` on, `C` vectors of them,
+/// added to what the positions before came to.
 #[inline(always)]
 unsafe fn weigh<S: Simd, E: Element, const N: usize, const C: usize>(
     head: Head<'_, E>,
     element: usize,
+    first: usize,
+    count: usize,
     queries: &[Query],
-    weights: &[*mut f32; N],
-    inverse: &[f32; N],
+    weights: &[[f32; PART]; N],
+    factors: &[[f32; 2]; N],
 ) {
     let Head { pages, values, head_dim, .. } = head;
     unsafe {
-        let limit = queries.iter().map(|query| query.limit).max().unwrap_or(0);
         let mut sums = [[S::splat(0.0); C]; N];
-        let mut totals = sums;
-        for (index, page) in pages[..limit.div_ceil(PAGE)].iter().enumerate() {
-            if index > 0 && index % PART == 0 {
-                add_parts::<S, N, C>(&mut totals, &sums);
-                sums = [[S::splat(0.0); C]; N];
-            }
-            let next = pages.get(index + 1).unwrap_or(page).as_ptr().add(values).cast::<E>();
+        for (index, page) in pages[first / PAGE..(first + count).div_ceil(PAGE)].iter().enumerate() {
+            let next = pages.get(first / PAGE + index + 1).unwrap_or(page).as_ptr().add(values).cast::<E>();
             let from = page.as_ptr().add(values).cast::<E>().add(element);
-            for position in 0..PAGE.min(limit - index * PAGE) {
+            for position in 0..PAGE.min(count - index * PAGE) {
                 prefetch::<S, E>(next, position * head_dim + element, C * LANES);
                 let from = from.add(position * head_dim);
                 let values: [S::F; C] = std::array::from_fn(|c| E::load::<S>(from.add(c * LANES)));
                 for n in 0..N {
-                    let weight = S::splat(*weights[n].add(index * PAGE + position));
+                    let weight = S::splat(*weights[n].as_ptr().add(index * PAGE + position));
                     for c in 0..C {
                         sums[n][c] = S::fma(values[c], weight, sums[n][c]);
                     }
                 }
             }
         }
-        add_parts::<S, N, C>(&mut totals, &sums);
         for n in 0..N {
+            let (before, this) = (S::splat(factors[n][0]), S::splat(factors[n][1]));
             for c in 0..C {
-                S::store(queries[n].out.add(element + c * LANES), S::mul(totals[n][c], S::splat(inverse[n])));
+                let out = queries[n].out.add(element + c * LANES);
+                let sum = S::mul(sums[n][c], this);
+                let sum = if first == 0 { sum } else { S::fma(S::load(out), before, sum) };
+                S::store(out, sum);
             }
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn add_parts<S: Simd, const N: usize, const C: usize>(totals: &mut [[S::F; C]; N], part: &[[S::F; C]; N]) {
-    for n in 0..N {
-        for c in 0..C {
-            // SAFETY: the caller has the instruction set.
-            totals[n][c] = unsafe { S::add(totals[n][c], part[n][c]) };
         }
     }
 }

@@ -16,9 +16,10 @@ const STEP_ROWS: u64 = 528;
 const GENERATED_ROWS: u64 = MOST_ON_GPU as u64;
 const LOGIT_ROWS: u64 = 64;
 
-/// What attention keeps at least, and for how many positions more at a time (`LEAST_SCORES_BYTES`, `POSITIONS`).
-const LEAST_SCORES_BYTES: u64 = 96 * MIB;
-const POSITIONS: u64 = 1024;
+/// What attention keeps of prompts at most (`SCORES_BYTES`), for so many positions at a time (`SPAN`), in parts (`PART`).
+const SCORES_BYTES: u64 = 96 * MIB;
+const SPAN: u64 = 1024;
+const PART: u64 = 256;
 
 /// What pages are taken from the GPU in (`PIECE_BYTES`).
 const PAGES_BYTES: u64 = 32 * MIB;
@@ -37,10 +38,13 @@ pub(crate) fn on_gpu(facts: &Facts, context_tokens: u32) -> Held {
     // A code, and 16 bytes for 32 of them.
     let codes = (shape.embedding + queries + shape.feed_forward) * 3 / 2;
     let row = floats.iter().fold(codes, |sum, count| sum.saturating_add(count.saturating_mul(4)));
-    let positions = u64::from(context_tokens).max(1).next_multiple_of(POSITIONS);
-    let scores = (GENERATED_ROWS * 4 * shape.heads).saturating_mul(positions).max(LEAST_SCORES_BYTES);
-    // The largest score of each page, and the weighted values of each 256 positions.
-    let kept = scores.saturating_add(scores / PAGE_TOKENS).saturating_add(scores / 256 * shape.key_length);
+    let heads = shape.heads.max(1);
+    let rows = (SCORES_BYTES / (4 * heads * SPAN)).clamp(GENERATED_ROWS, STEP_ROWS);
+    // Scores with the largest of each page, and six floats for four elements of what came of the positions before.
+    let of_prompts = rows * heads * 4 * (SPAN + SPAN / PAGE_TOKENS + shape.key_length * 3 / 2);
+    let positions = u64::from(context_tokens).max(1).next_multiple_of(rows * SPAN / GENERATED_ROWS);
+    let of_generated = (heads * GENERATED_ROWS).saturating_mul(positions.div_ceil(PART));
+    let kept = of_generated.saturating_mul(4 * shape.key_length + 8).saturating_add(of_prompts);
     let logits = LOGIT_ROWS * 4 * shape.vocabulary;
     let step = STEP_ROWS.saturating_mul(row).saturating_add(kept).saturating_add(logits);
     Held {
