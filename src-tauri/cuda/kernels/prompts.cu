@@ -3,11 +3,13 @@
 #include "attention.cuh"
 
 // Queries of a tile: rows of a prompt times the query heads that share a key and value head; and positions of one.
-constexpr int TILE_QUERIES = 128;
+constexpr int TILE_QUERIES = 64;
 constexpr int TILE_POSITIONS = 128;
 // What is multiplied between two barriers, and threads of a block: each has 8 x N / 16 results, four beside each other.
+// Three blocks to a multiprocessor: with four, registers would be so few that multiply-adds wait for each other's banks.
 constexpr int CHUNK = 16;
-constexpr int THREADS = 256;
+constexpr int THREADS = 128;
+constexpr int BLOCKS = 3;
 
 // Two chunks of both sides, of which one is multiplied while the other comes.
 template <int N>
@@ -17,7 +19,7 @@ struct Sides {
     float right[2][CHUNK][N + 4];
 };
 
-// The results of a thread: queries 4 * y + 0..4 and 64 more, columns 4 * x + 0..4 and, of 128, 64 more.
+// The results of a thread: queries 4 * y + 0..4 and 32 more, columns 4 * x + 0..4 and, of 128, 64 more.
 template <int N>
 struct Results {
     static constexpr int COLUMNS = N / 16;
@@ -25,7 +27,7 @@ struct Results {
 
     static __device__ __forceinline__ int x() { return threadIdx.x / WARP % 2 * 8 + threadIdx.x % 8; }
     static __device__ __forceinline__ int y() { return threadIdx.x / (2 * WARP) * 4 + threadIdx.x % WARP / 8; }
-    static __device__ __forceinline__ int query(int i) { return 4 * y() + i % 4 + i / 4 * 64; }
+    static __device__ __forceinline__ int query(int i) { return 4 * y() + i % 4 + i / 4 * 32; }
 
     // `load` brings a thread's share of a chunk into registers, `store` puts it into one of the two stages: whatever has to
     // wait for the loaded values belongs there.
@@ -41,16 +43,17 @@ struct Results {
             for (int k = 0; k < CHUNK; k++) {
                 float left[8], right[COLUMNS];
                 *reinterpret_cast<float4*>(left) = *reinterpret_cast<const float4*>(&sides.left[stage][k][4 * y()]);
-                *reinterpret_cast<float4*>(left + 4) = *reinterpret_cast<const float4*>(&sides.left[stage][k][4 * y() + 64]);
+                *reinterpret_cast<float4*>(left + 4) = *reinterpret_cast<const float4*>(&sides.left[stage][k][4 * y() + 32]);
 #pragma unroll
                 for (int j = 0; j < COLUMNS; j += 4) {
                     const float* from = &sides.right[stage][k][4 * x() + 16 * j];
                     *reinterpret_cast<float4*>(right + j) = *reinterpret_cast<const float4*>(from);
                 }
+                // In this order the compiler finds registers in different banks.
 #pragma unroll
-                for (int i = 0; i < 8; i++) {
+                for (int j = 0; j < COLUMNS; j++) {
 #pragma unroll
-                    for (int j = 0; j < COLUMNS; j++) sums[i][j] = __fmaf_rn(right[j], left[i], sums[i][j]);
+                    for (int i = 0; i < 8; i++) sums[i][j] = __fmaf_rn(right[j], left[i], sums[i][j]);
                 }
             }
             if (chunk + 1 < chunks) {
@@ -95,11 +98,11 @@ struct Tile {
     }
 };
 
-// A thread's share of the left side: four columns of queries q and q + 64.
+// A thread's share of the left side: four columns of queries q and q + 32.
 struct Four {
     float4 values[2];
 
-    static __device__ __forceinline__ int query(int i) { return threadIdx.x / 4 + 64 * i; }
+    static __device__ __forceinline__ int query(int i) { return threadIdx.x / 4 + 32 * i; }
     static __device__ __forceinline__ int column() { return threadIdx.x % 4 * 4; }
     template <int N>
     __device__ __forceinline__ void store(Sides<N>& sides, int stage) const {
@@ -125,8 +128,8 @@ __device__ __forceinline__ void score_tile(const float* queries, const Token* to
     if (first > own.most) return;
     long long of_head = layout.keys + (long long)own.kv_head * layout.head;
 
-    // A thread brings eight elements of a position's key.
-    int key = threadIdx.x % TILE_POSITIONS, key_eight = threadIdx.x / TILE_POSITIONS, key_page = (first + key) / PAGE;
+    // A thread brings a position's key.
+    int key = threadIdx.x, key_page = (first + key) / PAGE;
     const uint8_t* keys = nullptr;
     if (key_page * PAGE <= own.most) keys = own.page(pages, key_page) + of_head + key % PAGE * 8 * E::BYTES;
     const float* from[2];
@@ -136,11 +139,14 @@ __device__ __forceinline__ void score_tile(const float* queries, const Token* to
         from[i] = q < own.count ? queries + own.number(q, 0) * dim + Four::column() : nullptr;
     }
     Four four;
-    typename E::Eight eight;
+    typename E::Eight eights[CHUNK / 8];
     auto load = [&](int chunk) {
-        int at = chunk * CHUNK / 8 + key_eight;
-        eight = {};
-        if (keys && at * 8 < dim) eight = load_eight<E>(keys + (size_t)at * PAGE * 8 * E::BYTES);
+#pragma unroll
+        for (int i = 0; i < CHUNK / 8; i++) {
+            int at = chunk * CHUNK / 8 + i;
+            eights[i] = {};
+            if (keys && at * 8 < dim) eights[i] = load_eight<E>(keys + (size_t)at * PAGE * 8 * E::BYTES);
+        }
 #pragma unroll
         for (int i = 0; i < 2; i++) {
             bool here = from[i] && chunk * CHUNK + Four::column() < dim;
@@ -149,11 +155,14 @@ __device__ __forceinline__ void score_tile(const float* queries, const Token* to
         }
     };
     auto store = [&](int stage, int) {
-        float floats[8];
-        E::floats(eight, floats);
         four.store(sides, stage);
 #pragma unroll
-        for (int i = 0; i < 8; i++) sides.right[stage][key_eight * 8 + i][key] = floats[i];
+        for (int i = 0; i < CHUNK / 8; i++) {
+            float floats[8];
+            E::floats(eights[i], floats);
+#pragma unroll
+            for (int j = 0; j < 8; j++) sides.right[stage][8 * i + j][key] = floats[j];
+        }
     };
     Results<TILE_POSITIONS> results;
     results.multiply(sides, (dim + CHUNK - 1) / CHUNK, load, store);
@@ -210,9 +219,10 @@ __device__ __forceinline__ void weigh_tile(const Token* tokens, const int2* tile
     }
     __syncthreads();
 
-    // A thread brings eight elements of a position's value.
+    // A thread brings eight elements of a value, or of two.
+    constexpr int APART = THREADS / (N / 8);
     int value = threadIdx.x / (N / 8), element = threadIdx.x % (N / 8) * 8;
-    bool has_value = value < CHUNK, has_element = first_element + element < dim;
+    bool has_element = first_element + element < dim;
     const float* from[2];
     // Positions of the part that each sees, the largest of their scores, and the sums of exponentials: four of the CPU's
     // lanes, which are those of the thread's columns.
@@ -231,18 +241,22 @@ __device__ __forceinline__ void weigh_tile(const Token* tokens, const int2* tile
     }
     Four four;
     float4 scales = make_float4(1.0f, 1.0f, 1.0f, 1.0f);
-    typename E::Eight eight;
+    typename E::Eight eights[CHUNK / APART];
     auto load = [&](int chunk) {
-        int at = chunk * CHUNK + Four::column(), value_at = chunk * CHUNK + value;
+        int at = chunk * CHUNK + Four::column();
         const uint8_t* page = values[chunk * CHUNK / PAGE];
         if constexpr (E::SCALED) {
             scales = *reinterpret_cast<const float4*>(page + (size_t)dim * PAGE * E::BYTES + at % PAGE * 4);
         }
 #pragma unroll
         for (int i = 0; i < 2; i++) four.values[i] = *reinterpret_cast<const float4*>(from[i] + at);
-        eight = {};
-        if (has_value && has_element && value_at < count) {
-            eight = load_eight<E>(page + ((size_t)(value_at % PAGE) * dim + first_element + element) * E::BYTES);
+#pragma unroll
+        for (int i = 0; i < CHUNK / APART; i++) {
+            int of_part = chunk * CHUNK + value + i * APART;
+            eights[i] = {};
+            if (has_element && of_part < count) {
+                eights[i] = load_eight<E>(page + ((size_t)(of_part % PAGE) * dim + first_element + element) * E::BYTES);
+            }
         }
     };
     auto store = [&](int stage, int chunk) {
@@ -260,10 +274,11 @@ __device__ __forceinline__ void weigh_tile(const Token* tokens, const int2* tile
             }
         }
         four.store(sides, stage);
-        if (has_value) {
+#pragma unroll
+        for (int i = 0; i < CHUNK / APART; i++) {
             float floats[8];
-            E::floats(eight, floats);
-            float4* to = reinterpret_cast<float4*>(&sides.right[stage][value][element]);
+            E::floats(eights[i], floats);
+            float4* to = reinterpret_cast<float4*>(&sides.right[stage][value + i * APART][element]);
             to[0] = make_float4(floats[0], floats[1], floats[2], floats[3]);
             to[1] = make_float4(floats[4], floats[5], floats[6], floats[7]);
         }
@@ -301,13 +316,13 @@ __device__ __forceinline__ void weigh_tile(const Token* tokens, const int2* tile
 }
 
 #define WEIGH_TILE(NAME, E, N)                                                                                    \
-    extern "C" __global__ void __launch_bounds__(THREADS, 2)                                                      \
+    extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)                                                      \
         weigh_tile_##NAME##_##N(const Token* tokens, const int2* tiles, const unsigned long long* pages,          \
                                 Shape shape, Layout layout, int group, Kept kept, int span) {                               \
         weigh_tile<E, N>(tokens, tiles, pages, shape, layout, group, kept, span);                                       \
     }
 #define PROMPT(NAME, E)                                                                                           \
-    extern "C" __global__ void __launch_bounds__(THREADS, 2)                                                      \
+    extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)                                                      \
         score_tile_##NAME(const float* queries, const Token* tokens, const int2* tiles,                           \
                           const unsigned long long* pages, Shape shape, Layout layout, int group, Kept kept, int span) {    \
         score_tile<E>(queries, tokens, tiles, pages, shape, layout, group, kept, span);                                 \

@@ -30,7 +30,7 @@ const PART_BLOCKS: usize = 16;
 const STAGE_BYTES: usize = 64 << 10;
 
 /// Queries of a prompt that are computed together, and positions: `TILE_QUERIES` and `TILE_POSITIONS` of prompts.cu.
-const TILE_QUERIES: usize = 128;
+const TILE_QUERIES: usize = 64;
 const TILE_POSITIONS: usize = 128;
 
 /// `Shape` of the kernels.
@@ -316,7 +316,7 @@ impl Layers {
         let first_tile = scratch.tiles.device.address + (tiles.start * size_of::<Tile>()) as u64;
         let kv = kv_name(kv);
         let passes = kv_heads * (heads / kv_heads).div_ceil(group);
-        let grid = |blocks| Grid::new([blocks, passes, tiles.len()], 256);
+        let grid = |blocks| Grid::new([blocks, passes, tiles.len()], 128);
         let (query, group) = (scratch.query.address, group as i32);
         let elements = if head_dim <= 64 { 64 } else { 128 };
         let (score, weigh) = (format!("score_tile_{kv}"), format!("weigh_tile_{kv}_{elements}"));
