@@ -60,6 +60,11 @@ impl Gpu {
         if !unsafe { sys::is_culib_present() } {
             return Err(GpuError::Driver("no NVIDIA driver is installed".into()));
         }
+        let count = CudaContext::device_count()?.max(0) as usize;
+        if ordinal >= count {
+            let words = format!("layers are meant for {} GPUs, and {count} can be used here", ordinal + 1);
+            return Err(GpuError::Unsupported(words));
+        }
         let context = CudaContext::new(ordinal)?;
         let capability = context.compute_capability()?;
         if capability < LEAST_CAPABILITY {
