@@ -134,25 +134,39 @@ __device__ __forceinline__ void look_back(const float* queries, const Token* tok
             }
             asm volatile("cp.async.commit_group;");
         };
+        // So many loads are on their way at once, the first of them before those of the values.
+        constexpr int EIGHTS = 32 / E::BYTES;
+        typename E::Eight eights[EIGHTS];
+        const uint8_t* keys = heads[min(warp, of_part - 1)] + layout.keys + lane * 8 * E::BYTES;
+        auto load_keys = [&](int first) {
+#pragma unroll
+            for (int i = 0; i < EIGHTS; i++) {
+                if (first + i < dim / 8) eights[i] = load_eight<E>(keys + (size_t)(first + i) * PAGE * 8 * E::BYTES);
+            }
+        };
+        load_keys(0);
         bring_values(0);
         float scores[Q] = {};
         if (warp < of_part) {
-            const uint8_t* keys = heads[warp] + layout.keys;
-#pragma unroll 8
-            for (int eight = 0; eight < dim / 8; eight++) {
-                float key[8];
-                E::floats(load_eight<E>(keys + (eight * PAGE + lane) * 8 * E::BYTES), key);
+            for (int first = 0; first < dim / 8; first += EIGHTS) {
+                if (first > 0) load_keys(first);
 #pragma unroll
-                for (int q = 0; q < Q; q++) {
-                    const float4* with = reinterpret_cast<const float4*>(query + q * dim + eight * 8);
-                    float4 one = with[0], two = with[1];
-                    const float all[8] = {one.x, one.y, one.z, one.w, two.x, two.y, two.z, two.w};
+                for (int k = 0; k < EIGHTS; k++) {
+                    if (first + k >= dim / 8) break;
+                    float key[8];
+                    E::floats(eights[k], key);
 #pragma unroll
-                    for (int i = 0; i < 8; i++) scores[q] = __fmaf_rn(key[i], all[i], scores[q]);
+                    for (int q = 0; q < Q; q++) {
+                        const float4* with = reinterpret_cast<const float4*>(query + q * dim + (first + k) * 8);
+                        float4 one = with[0], two = with[1];
+                        const float all[8] = {one.x, one.y, one.z, one.w, two.x, two.y, two.z, two.w};
+#pragma unroll
+                        for (int i = 0; i < 8; i++) scores[q] = __fmaf_rn(key[i], all[i], scores[q]);
+                    }
                 }
             }
             if constexpr (E::SCALED) {
-                float scale = reinterpret_cast<const float*>(keys + dim * PAGE)[lane];
+                float scale = reinterpret_cast<const float*>(heads[warp] + layout.keys + dim * PAGE)[lane];
 #pragma unroll
                 for (int q = 0; q < Q; q++) scores[q] = __fmul_rn(scores[q], scale);
             }
@@ -211,6 +225,7 @@ __device__ __forceinline__ void look_back(const float* queries, const Token* tok
                 int end = min(min(together, of_part - first) * PAGE, count - first * PAGE);
                 const uint8_t* from = stage + element * E::BYTES;
                 int pitch = dim * E::BYTES, at = 0;
+#pragma unroll 4
                 for (; at + 4 <= end; at += 4) {
                     float2 value[4];
 #pragma unroll

@@ -1,8 +1,7 @@
 // Products of activations with quantized weights: few rows bound by memory, and many bound by arithmetic.
 #include "weights.cuh"
 
-// Warps of a block that multiply, and those that add up what they found.
-constexpr int WARPS = 8;
+// Warps of a block that multiply, W, and those that add up what they found.
 template <int N>
 constexpr int ADDERS = N <= 2 ? 1 : N <= 8 ? 2 : 4;
 
@@ -10,49 +9,49 @@ constexpr int ADDERS = N <= 2 ? 1 : N <= 8 ? 2 : 4;
 // is room for.
 template <int N>
 constexpr int UNDER_WAY = N == 1 ? 8 : 4;
-template <int N>
-constexpr int TURN = N == 1 ? 64 : N == 2 ? 32 : N <= 8 ? 16 : 8;
+template <int N, int W>
+constexpr int TURN = W * (N == 1 ? 8 : N == 2 ? 4 : N <= 8 ? 2 : 1);
 
 // Barriers of all warps: who fills a buffer arrives at one and waits at the other before it fills it anew.
-template <int N>
+template <int N, int W>
 __device__ __forceinline__ void wait_at(int barrier) {
-    asm volatile("bar.sync %0, %1;" ::"r"(barrier), "n"((WARPS + ADDERS<N>)*WARP) : "memory");
+    asm volatile("bar.sync %0, %1;" ::"r"(barrier), "n"((W + ADDERS<N>)*WARP) : "memory");
 }
-template <int N>
+template <int N, int W>
 __device__ __forceinline__ void arrive_at(int barrier) {
-    asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "n"((WARPS + ADDERS<N>)*WARP) : "memory");
+    asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "n"((W + ADDERS<N>)*WARP) : "memory");
 }
 
 // What is to be added up, of a turn: of each group and each of 32 rows. Each format leaves out what it has no use for.
-template <typename F, int N>
+template <typename F, int N, int W>
 struct Turn {
     static constexpr bool WHOLE = F::HALVES && F::AFFINE;
     // A group's share of each result; where there are no units, all of it.
-    float products[TURN<N>][N][WARP];
-    float unit[WHOLE ? 1 : TURN<N>][WARP];
-    float offset_unit[F::AFFINE && !WHOLE ? TURN<N> : 1][WARP];
+    float products[TURN<N, W>][N][WARP];
+    float unit[WHOLE ? 1 : TURN<N, W>][WARP];
+    float offset_unit[F::AFFINE && !WHOLE ? TURN<N, W> : 1][WARP];
 };
 
 // Bytes of shared memory that `few` takes: `few_shared_bytes` in layers.rs.
-template <typename F, int N>
+template <typename F, int N, int W>
 struct Few {
-    Turn<F, N> turns[2];
+    Turn<F, N, W> turns[2];
 };
 
-// Each of the first N rows of activations times 32 rows of the matrix: a lane has a row. Eight warps multiply, each every
-// eighth of the groups, and others add up group after group, as on the CPU.
-template <typename F, int N>
+// Each of the first N rows of activations times 32 rows of the matrix: a lane has a row. W warps multiply, each some of the
+// groups, and others add up group after group, as on the CPU.
+template <typename F, int N, int W>
 __device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const Group* groups, float* out, int out_stride) {
-    constexpr int G = UNDER_WAY<N>, T = TURN<N>, OF_WARP = T / WARPS;
+    constexpr int G = UNDER_WAY<N>, T = TURN<N, W>, OF_WARP = T / W;
     // So few rows of activations lie in shared memory as a whole, of others only what belongs to groups.
     constexpr bool STAGED = N <= 2;
     extern __shared__ __align__(16) uint8_t memory[];
-    Few<F, N>& shared = *reinterpret_cast<Few<F, N>*>(memory);
+    Few<F, N, W>& shared = *reinterpret_cast<Few<F, N, W>*>(memory);
     unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, row = blockIdx.x * WARP + lane;
     unsigned row_groups = (unsigned)m.columns / GROUP, turns = (row_groups + T - 1) / T;
     // Scale, and scaled sum.
-    float2* of_groups = reinterpret_cast<float2*>(memory + sizeof(Few<F, N>));
-    uint4* staged = reinterpret_cast<uint4*>(memory + sizeof(Few<F, N>) + (N * row_groups * sizeof(float2) + 15) / 16 * 16);
+    float2* of_groups = reinterpret_cast<float2*>(memory + sizeof(Few<F, N, W>));
+    uint4* staged = reinterpret_cast<uint4*>(memory + sizeof(Few<F, N, W>) + (N * row_groups * sizeof(float2) + 15) / 16 * 16);
     // A warp has OF_WARP groups of a turn, one after the other, and takes G of them at a time.
     constexpr int BATCH = OF_WARP < G ? OF_WARP : G, BATCHES = OF_WARP / BATCH;
     Loaded<F> loaded[BATCH];
@@ -60,10 +59,11 @@ __device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const 
 #pragma unroll
         for (unsigned i = 0; i < BATCH; i++) {
             unsigned group = turn * T + warp * OF_WARP + batch * BATCH + i;
-            if (group < row_groups) loaded[i] = load_group<F>(m, row, group);
+            // Those of a batch lie in one block of eight.
+            if (group < row_groups) loaded[i] = load_group<F>(m, row, group, i > 0 ? &loaded[0] : nullptr);
         }
     };
-    if (warp < WARPS) load(0, 0);
+    if (warp < W) load(0, 0);
     begin();
     for (unsigned i = threadIdx.x; i < N * row_groups; i += blockDim.x) {
         of_groups[i] = *reinterpret_cast<const float2*>(groups + i);
@@ -74,10 +74,10 @@ __device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const 
         }
     }
     __syncthreads();
-    if (warp < WARPS) {
+    if (warp < W) {
         for (unsigned turn = 0; turn < turns; turn++) {
-            Turn<F, N>& to = shared.turns[turn % 2];
-            if (turn >= 2) wait_at<N>(3 + turn % 2);
+            Turn<F, N, W>& to = shared.turns[turn % 2];
+            if (turn >= 2) wait_at<N, W>(3 + turn % 2);
 #pragma unroll
             for (unsigned batch = 0; batch < BATCHES; batch++) {
 #pragma unroll
@@ -87,7 +87,7 @@ __device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const 
                     int words[8];
                     codes_of<F>(loaded[i], words);
                     Scales scales = scales_of<F>(loaded[i], group);
-                    if constexpr (!Turn<F, N>::WHOLE) {
+                    if constexpr (!Turn<F, N, W>::WHOLE) {
                         to.unit[in_turn][lane] = scales.unit;
                         if constexpr (F::AFFINE) to.offset_unit[in_turn][lane] = scales.offset_unit;
                     }
@@ -112,7 +112,7 @@ __device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const 
                             whole[half] = __dp4a(words[k], with[k], whole[half]);
                         }
                         Share share = share_of<F>(whole, scales, half_sums);
-                        if constexpr (Turn<F, N>::WHOLE) {
+                        if constexpr (Turn<F, N, W>::WHOLE) {
                             float scale = of_groups[n * row_groups + group].x;
                             share.products = whole_share(share, scales.unit, scales.offset_unit, scale);
                         }
@@ -126,25 +126,25 @@ __device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const 
                     load(turn + 1, 0);
                 }
             }
-            arrive_at<N>(1 + turn % 2);
+            arrive_at<N, W>(1 + turn % 2);
         }
         return;
     }
     constexpr int OWN = N / ADDERS<N> > 0 ? N / ADDERS<N> : 1;
-    unsigned first = (warp - WARPS) * OWN;
+    unsigned first = (warp - W) * OWN;
     float sums[OWN] = {};
     for (unsigned turn = 0; turn < turns; turn++) {
-        const Turn<F, N>& from = shared.turns[turn % 2];
-        wait_at<N>(1 + turn % 2);
+        const Turn<F, N, W>& from = shared.turns[turn % 2];
+        wait_at<N, W>(1 + turn % 2);
         unsigned count = min((unsigned)T, row_groups - turn * T);
 #pragma unroll 8
         for (unsigned i = 0; i < count; i++) {
-            float unit = Turn<F, N>::WHOLE ? 0.0f : from.unit[i][lane];
-            float offset_unit = F::AFFINE && !Turn<F, N>::WHOLE ? from.offset_unit[i][lane] : 0.0f;
+            float unit = Turn<F, N, W>::WHOLE ? 0.0f : from.unit[i][lane];
+            float offset_unit = F::AFFINE && !Turn<F, N, W>::WHOLE ? from.offset_unit[i][lane] : 0.0f;
 #pragma unroll
             for (int n = 0; n < OWN; n++) {
                 float products = from.products[i][first + n][lane];
-                if constexpr (Turn<F, N>::WHOLE) {
+                if constexpr (Turn<F, N, W>::WHOLE) {
                     sums[n] = __fadd_rn(sums[n], products);
                 } else {
                     float2 scales = of_groups[(first + n) * row_groups + turn * T + i];
@@ -153,7 +153,7 @@ __device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const 
             }
         }
         // Nobody waits for the last two.
-        if (turn + 2 < turns) arrive_at<N>(3 + turn % 2);
+        if (turn + 2 < turns) arrive_at<N, W>(3 + turn % 2);
     }
     if (row < (unsigned)m.rows) {
 #pragma unroll
@@ -380,12 +380,14 @@ __device__ __forceinline__ void many(const Matrix& m, const int8_t* codes, const
     }
 }
 
-#define FEW(NAME, F, N)                                                                                           \
-    extern "C" __global__ void __launch_bounds__((WARPS + ADDERS<N>)*WARP, N == 1 ? 2 : 1)                         \
-        few_##NAME##_##N(Matrix m, Rows a, int, float* out, int out_stride) {                                     \
-        few<F, N>(m, a.codes, a.groups, out, out_stride);                                                         \
+#define FEW_OF(KERNEL, F, N, W, BLOCKS)                                                                           \
+    extern "C" __global__ void __launch_bounds__((W + ADDERS<N>)*WARP, BLOCKS)                                    \
+        KERNEL(Matrix m, Rows a, int, float* out, int out_stride) {                                               \
+        few<F, N, W>(m, a.codes, a.groups, out, out_stride);                                                      \
     }
+#define FEW(NAME, F, N) FEW_OF(few_##NAME##_##N, F, N, 8, N == 1 ? 2 : 1)
 #define QUANTIZED(NAME, F)                                                                                        \
+    FEW_OF(few_##NAME##_1_wide, F, 1, 16, 1)                                                                      \
     FEW(NAME, F, 1) FEW(NAME, F, 2) FEW(NAME, F, 4) FEW(NAME, F, 8) FEW(NAME, F, 16)                              \
     extern "C" __global__ void __launch_bounds__(256, 2)                                                          \
         many_##NAME(Matrix m, Rows a, int count, float* out, int out_stride) {                                    \

@@ -8,6 +8,9 @@ extern "C" __global__ void __launch_bounds__(1024)
     norm_rows(float* stream, const float* more, const int* wanted, const float* norm, float epsilon, int columns, Rows out) {
     extern __shared__ __align__(16) float x[];
     __shared__ float factor;
+    // On its way before the kernel before this one ends.
+    float4 first_norm = {};
+    if ((int)threadIdx.x < columns / 4) first_norm = reinterpret_cast<const float4*>(norm)[threadIdx.x];
     begin();
     size_t row = blockIdx.x;
     float4* from = reinterpret_cast<float4*>(stream + (wanted ? (size_t)wanted[row] : row) * columns);
@@ -25,7 +28,7 @@ extern "C" __global__ void __launch_bounds__(1024)
     __syncthreads();
     if (threadIdx.x < WARP) {
         float sum = 0.0f;
-#pragma unroll 16
+#pragma unroll 64
         for (int i = threadIdx.x % LANES; i < columns; i += LANES) sum = __fmaf_rn(x[i], x[i], sum);
         sum = sum_of_lanes(sum);
         if (threadIdx.x == 0) factor = norm_factor(sum, columns, epsilon);
@@ -33,7 +36,8 @@ extern "C" __global__ void __launch_bounds__(1024)
     __syncthreads();
     Rows to = row_of(out, row, columns);
     for (int i = threadIdx.x; i < columns / 4; i += blockDim.x) {
-        float4 value = reinterpret_cast<float4*>(x)[i], with = reinterpret_cast<const float4*>(norm)[i];
+        float4 value = reinterpret_cast<float4*>(x)[i];
+        float4 with = i == (int)threadIdx.x ? first_norm : reinterpret_cast<const float4*>(norm)[i];
         value.x = __fmul_rn(__fmul_rn(value.x, factor), with.x);
         value.y = __fmul_rn(__fmul_rn(value.y, factor), with.y);
         value.z = __fmul_rn(__fmul_rn(value.z, factor), with.z);

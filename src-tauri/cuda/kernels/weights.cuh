@@ -75,8 +75,10 @@ struct Loaded {
     uint32_t units;
 };
 
+// What a block of 256 has once is taken from `beside` where that is another group of it.
 template <typename F>
-__device__ __forceinline__ Loaded<F> load_group(const Matrix& m, unsigned row, unsigned group) {
+__device__ __forceinline__ Loaded<F> load_group(const Matrix& m, unsigned row, unsigned group,
+                                                const Loaded<F>* beside = nullptr) {
     Loaded<F> out;
     unsigned groups = (unsigned)m.columns / GROUP;
     size_t at = place_of(row, group, groups), of_block = place_of(row, group / 8, groups / 8);
@@ -101,13 +103,13 @@ __device__ __forceinline__ Loaded<F> load_group(const Matrix& m, unsigned row, u
     } else if constexpr (F::KIND == SCALE_OFFSET) {
         out.scales.x = __ldg(reinterpret_cast<const uint32_t*>(m.scales) + at);
     } else if constexpr (F::KIND == SIX_BITS) {
-        out.scales = __ldg(reinterpret_cast<const uint4*>(m.scales) + of_block);
+        out.scales = beside ? beside->scales : __ldg(reinterpret_cast<const uint4*>(m.scales) + of_block);
     } else if constexpr (F::KIND == SIXTEENS) {
         out.scales.x = __ldg(reinterpret_cast<const uint16_t*>(m.scales) + at);
-        out.units = __ldg(reinterpret_cast<const uint16_t*>(m.units) + of_block);
+        out.units = beside ? beside->units : __ldg(reinterpret_cast<const uint16_t*>(m.units) + of_block);
     } else {
         out.scales.x = __ldg(reinterpret_cast<const uint16_t*>(m.scales) + at);
-        out.units = __ldg(reinterpret_cast<const uint32_t*>(m.units) + of_block);
+        out.units = beside ? beside->units : __ldg(reinterpret_cast<const uint32_t*>(m.units) + of_block);
     }
     return out;
 }

@@ -24,6 +24,8 @@ pub(crate) struct Gpu {
     starts_early: bool,
     /// Shared memory that a block may have.
     pub(crate) most_shared_bytes: usize,
+    /// What computes a block at a time, or several.
+    pub(crate) multiprocessors: usize,
     module: sys::CUmodule,
     functions: Mutex<HashMap<String, Function>>,
 }
@@ -80,10 +82,12 @@ impl Gpu {
             ))
         })?;
         let starts_early = capability >= (9, 0);
-        let most_shared_bytes = context
-            .attribute(sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?
-            as usize;
-        Ok(Arc::new(Self { context, stream, starts_early, most_shared_bytes, module, functions: Mutex::default() }))
+        let attribute = |which| context.attribute(which).map(|value| value.max(0) as usize);
+        let most_shared_bytes =
+            attribute(sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
+        let multiprocessors = attribute(sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+        let functions = Mutex::default();
+        Ok(Arc::new(Self { context, stream, starts_early, most_shared_bytes, multiprocessors, module, functions }))
     }
 
     /// Starts a kernel with `arguments`, each the address of a value that lives until this returns.

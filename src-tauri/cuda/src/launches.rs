@@ -233,14 +233,24 @@ impl Layers {
                 matrix.columns()
             ))
         })?;
-        let (blocks, threads) = if matrix.format.is_float() {
-            // As in product.cu: four warps, each with two rows or one.
-            (matrix.rows.div_ceil(4 * if at_once <= 4 { 2 } else { 1 }), 128)
+        let is_float = matrix.format.is_float();
+        // As in floats.cu: four warps, each with two rows or one.
+        let rows_of_block = if !is_float { 32 } else { 4 * if at_once <= 4 { 2 } else { 1 } };
+        let blocks = matrix.rows.div_ceil(rows_of_block);
+        // A multiprocessor that has one block anyway: with twice the warps, twice the weights are on their way.
+        let wide = at_once == 1
+            && !is_float
+            && blocks <= self.gpu.multiprocessors
+            && matrix.columns() >= WIDE_COLUMNS
+            && shared_bytes(matrix, 1, 2 * MULTIPLIERS) <= self.gpu.most_shared_bytes;
+        let multipliers = if wide { 2 * MULTIPLIERS } else { MULTIPLIERS };
+        let (threads, shared_bytes) = if is_float {
+            (128, 0)
         } else {
-            (matrix.rows.div_ceil(32), 32 * (8 + adders(at_once)))
+            (32 * (multipliers + adders(at_once)), shared_bytes(matrix, at_once, multipliers))
         };
-        let grid = Grid { blocks: [blocks, 1, 1], threads, shared_bytes: few_shared_bytes(matrix, at_once) };
-        let kernel = format!("few_{}_{at_once}", name(matrix.format));
+        let grid = Grid { blocks: [blocks, 1, 1], threads, shared_bytes };
+        let kernel = format!("few_{}_{at_once}{}", name(matrix.format), if wide { "_wide" } else { "" });
         for row in (0..few).step_by(at_once) {
             let out = out + 4 * (row * stride) as u64;
             launch!(self.gpu, &kernel, grid, matrix.argument, rows.from(row), at_once as i32, out, stride as i32)?;
@@ -365,20 +375,26 @@ const fn adders(few: usize) -> usize {
     }
 }
 
-/// Shared memory of a block of the kernels for few rows: two turns, and what belongs to the rows' groups; `few` in
-/// product.cu.
+/// Warps of a block of the kernels for few rows that multiply.
+const MULTIPLIERS: usize = 8;
+/// Columns from which twice as many have something to do.
+const WIDE_COLUMNS: usize = 64 * 32;
+
 fn few_shared_bytes(matrix: &GpuMatrix, few: usize) -> usize {
-    let affine = match matrix.format {
-        format if format.is_float() => return 0,
-        Format::Q4_1 | Format::Q5_1 | Format::Q4K | Format::Q5K => true,
-        _ => false,
-    };
-    let turn = match few {
-        1 => 64,
-        2 => 32,
-        3..=8 => 16,
-        _ => 8,
-    };
+    if matrix.format.is_float() { 0 } else { shared_bytes(matrix, few, MULTIPLIERS) }
+}
+
+/// Shared memory of a block with so many warps that multiply: two turns, and what belongs to the rows' groups; `few` in
+/// product.cu.
+fn shared_bytes(matrix: &GpuMatrix, few: usize, multipliers: usize) -> usize {
+    let affine = matches!(matrix.format, Format::Q4_1 | Format::Q5_1 | Format::Q4K | Format::Q5K);
+    let turn = multipliers
+        * match few {
+            1 => 8,
+            2 => 4,
+            3..=8 => 2,
+            _ => 1,
+        };
     let units = match matrix.format {
         Format::Q2K => 2,
         _ if affine => 2 * turn,
