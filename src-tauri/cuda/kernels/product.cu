@@ -59,8 +59,9 @@ __device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const 
 #pragma unroll
         for (unsigned i = 0; i < BATCH; i++) {
             unsigned group = turn * T + warp * OF_WARP + batch * BATCH + i;
-            // Those of a batch lie in one block of eight.
-            if (group < row_groups) loaded[i] = load_group<F>(m, row, group, i > 0 ? &loaded[0] : nullptr);
+            // Those of a batch of eight lie in one block; where batches are smaller, waiting for its scales was slower.
+            const Loaded<F>* beside = N == 1 && i > 0 ? &loaded[0] : nullptr;
+            if (group < row_groups) loaded[i] = load_group<F>(m, row, group, beside);
         }
     };
     if (warp < W) load(0, 0);
