@@ -66,7 +66,7 @@ impl Kept {
 
     /// For tokens that are generated.
     pub(crate) fn of_generated(&self) -> KeptArgument {
-        self.argument(0, self.positions / PART)
+        self.argument(0, self.positions.div_ceil(PART))
     }
 
     /// For rows of prompts from `first_row` on.
