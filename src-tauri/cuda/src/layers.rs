@@ -7,8 +7,8 @@ use tektra_kernels::{Matrix, PAGE};
 
 use crate::{
     GpuError, LayerShape, LayerWeights, MOST_GENERATED, MOST_ROWS, Step, Then,
+    attend::tile_rows,
     gpu::{Gpu, Memory, Pinned},
-    launches::tile_rows,
     matrix::GpuMatrix,
     page::{Page, Pages},
     scratch::{Input, Scratch, Tile, Token},

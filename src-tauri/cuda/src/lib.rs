@@ -12,6 +12,8 @@
 #![cfg_attr(feature = "cuda", allow(unsafe_code))]
 
 #[cfg(feature = "cuda")]
+mod attend;
+#[cfg(feature = "cuda")]
 mod gpu;
 #[cfg(feature = "cuda")]
 mod launches;

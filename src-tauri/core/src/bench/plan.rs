@@ -27,6 +27,8 @@ pub(super) struct Planned {
     pub(super) request: BenchRequest,
     pub(super) models: Vec<Model>,
     pub(super) keys: Vec<CellKey>,
+    /// As they were then: an engine process is asked for what it was built with.
+    pub(super) devices: Devices,
 }
 
 impl Tektra {
@@ -45,23 +47,22 @@ impl Tektra {
         let devices = self.engine().devices().await;
         let gpu = usable_gpu(&devices);
         if gpu.is_none() && request.devices.contains(&BenchDevice::Gpu) {
-            let why = match devices.no_gpu_because {
-                Some(problem) => problem.reason,
+            let why = match &devices.no_gpu_because {
+                Some(problem) => problem.reason.clone(),
                 None if devices.gpus.is_empty() => "No NVIDIA GPU was found here.".into(),
                 None => "The engine for GPUs was built without Tektra's own kernels.".into(),
             };
             return Err(Error::InvalidInput { what: format!("Nothing can be measured on a GPU. {why}") });
         }
         let keys = tektra_bench::cells(&request, &named, cores(), gpu.map(|gpu| gpu.index));
-        Ok(Planned { request, models, keys })
+        Ok(Planned { request, models, keys, devices })
     }
 
-    /// What is known of the models' speeds.
-    pub(super) async fn model_sizes(&self, models: &[Model]) -> Result<Vec<ModelSize>> {
+    /// What is known of the models' speeds, where answers are computed on a GPU or not.
+    pub(super) async fn model_sizes(&self, models: &[Model], uses_gpu: bool) -> Result<Vec<ModelSize>> {
         let (on_cpu, on_gpu) = (self.store().bench_speeds_on(false).await?, self.store().bench_speeds_on(true).await?);
         // Of answers it is not told where they were computed: where it is usual.
         let of_answers = self.store().measured_speeds().await?;
-        let uses_gpu = usable_gpu(&self.engine().devices().await).is_some();
         let size = |model: &Model| {
             let speed = |gpu: bool| {
                 let measured = if gpu { on_gpu.get(&model.name) } else { on_cpu.get(&model.name) };
@@ -79,8 +80,8 @@ impl Tektra {
     /// # Errors
     /// [`Error::InvalidInput`] for absurd numbers, or why a model cannot be used.
     pub async fn bench_plan(&self, request: BenchRequest) -> Result<BenchPlan> {
-        let Planned { request, models, keys } = self.plan_bench(request).await?;
-        let (sizes, devices) = (self.model_sizes(&models).await?, self.engine().devices().await);
+        let Planned { request, models, keys, devices } = self.plan_bench(request).await?;
+        let sizes = self.model_sizes(&models, usable_gpu(&devices).is_some()).await?;
         let lengths = request.preset.lengths();
         let schedule = Schedule::new(tektra_bench::repetitions(&request));
         let (mut seconds, mut impossible) = (0.0, 0);

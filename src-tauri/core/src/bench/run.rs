@@ -54,10 +54,11 @@ struct Cancelled;
 impl Runner {
     pub(super) async fn new(tektra: Tektra, kept: KeptRun, models: HashMap<String, Result<Model>>) -> Result<Self> {
         let mut subjects = HashMap::new();
+        let uses_gpu = kept.run.cells.iter().any(|cell| cell.key.gpu().is_some());
         for (name, model) in models {
             let subject = match model {
                 Ok(model) => {
-                    let size = tektra.model_sizes(std::slice::from_ref(&model)).await?;
+                    let size = tektra.model_sizes(std::slice::from_ref(&model), uses_gpu).await?;
                     let size = size.into_iter().next();
                     let unknown = ModelSize {
                         size_bytes: model.size_bytes,
