@@ -80,6 +80,7 @@ impl Forward {
         let gpus = gpus::load(&file, &shape, kv, gpu_layers, progress)?;
         let first_layer = gpus.iter().map(Layers::len).sum();
         let weights = Weights::read(file, shape, first_layer, &mut pool, progress)?;
+        tektra_kernels::tune(&mut pool, &weights.matrices());
         if tokenizer.len() > weights.shape.vocabulary {
             return Err(LoadError::Damaged("its tokenizer has more tokens than the model".into()));
         }

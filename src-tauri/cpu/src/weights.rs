@@ -285,6 +285,15 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
+    /// Every matrix that is multiplied with, those of the layers first.
+    pub(crate) fn matrices(&self) -> Vec<&Packed> {
+        let layers = self.layers.iter().flat_map(|layer| {
+            let Layer { query, key, value, output, gate, up, down, .. } = layer;
+            [query, key, value, output, gate, up, down]
+        });
+        layers.chain(&self.output).collect()
+    }
+
     /// Reads and packs the weights of the layers from `first_layer` on, on the threads of `pool`, and the output unless a
     /// GPU holds that; `progress` hears the bytes of the files that are done.
     pub(crate) fn read(

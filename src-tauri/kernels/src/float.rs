@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 
 use crate::{
-    Activations, Format, Packed, packed,
+    Activations, Format, Packed, ahead, packed,
     simd::{LANES, Register, Simd, at_every_level},
 };
 
@@ -96,7 +96,12 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
 ) {
     unsafe {
         let few = activations.rows < TOGETHER;
-        let eights = if few { 1 } else { BLOCK.0 };
+        let (eights, ahead) = if few { (1, ahead::bytes(matrix.format)) } else { (BLOCK.0, 0) };
+        let fetch = |at: *const u8| {
+            if ahead > 0 {
+                S::prefetch(at.wrapping_add(ahead));
+            }
+        };
         let zero = Line([0.0; LANES]);
         scratch.weights.resize(PIECE, [zero; packed::LANES]);
         for row in (first..end).step_by(eights * packed::LANES) {
@@ -114,7 +119,7 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
                         if few {
                             for (a, sums) in sums.iter_mut().enumerate() {
                                 let values = values.add(a * matrix.columns);
-                                tiles::<S::Register, 8, 1, BYTES>(weights, piece, values, 0, sums, load);
+                                tiles::<S::Register, 8, 1, BYTES>(weights, piece, values, 0, sums, fetch, load);
                             }
                         } else {
                             let lines = scratch.weights.as_mut_ptr().cast::<f32>();
@@ -143,21 +148,22 @@ unsafe fn meet<V: Register>(weights: *const u8, piece: usize, values: *const f32
         while at + TOGETHER <= sums.len() {
             let (values, sums) = (values.add(at * columns), sums.as_mut_ptr().add(at));
             if V::FLOAT_ROWS == 4 {
-                tiles::<V, 4, TOGETHER, 4>(weights, piece, values, columns, sums, load);
+                tiles::<V, 4, TOGETHER, 4>(weights, piece, values, columns, sums, |_| {}, load);
             } else {
-                tiles::<V, 8, TOGETHER, 4>(weights, piece, values, columns, sums, load);
+                tiles::<V, 8, TOGETHER, 4>(weights, piece, values, columns, sums, |_| {}, load);
             }
             at += TOGETHER;
         }
         while at < sums.len() {
             let (values, sums) = (values.add(at * columns), sums.as_mut_ptr().add(at));
-            tiles::<V, 8, 1, 4>(weights, piece, values, columns, sums, load);
+            tiles::<V, 8, 1, 4>(weights, piece, values, columns, sums, |_| {}, load);
             at += 1;
         }
     }
 }
 
 /// Adds a piece to the sums of eight rows of weights with `A` of activations: `R` rows and a register's lanes at a time.
+/// `fetch` hears of each line of weights.
 #[inline(always)]
 unsafe fn tiles<V: Register, const R: usize, const A: usize, const BYTES: usize>(
     weights: *const u8,
@@ -165,6 +171,7 @@ unsafe fn tiles<V: Register, const R: usize, const A: usize, const BYTES: usize>
     values: *const f32,
     columns: usize,
     sums: *mut Eight,
+    fetch: impl Fn(*const u8) + Copy,
     load: impl Fn(*const u8) -> V + Copy,
 ) {
     unsafe {
@@ -173,7 +180,12 @@ unsafe fn tiles<V: Register, const R: usize, const A: usize, const BYTES: usize>
                 let weights = weights.add((row * LANES + lane) * BYTES);
                 let values: [*const f32; A] = std::array::from_fn(|a| values.add(a * columns + lane));
                 let sums = sums.cast::<f32>().add(row * LANES + lane);
-                tile::<V, R, A, BYTES>(weights, piece, values, sums, load);
+                // Each line is asked for once.
+                if lane == 0 {
+                    tile::<V, R, A, BYTES>(weights, piece, values, sums, fetch, load);
+                } else {
+                    tile::<V, R, A, BYTES>(weights, piece, values, sums, |_| {}, load);
+                }
             }
         }
     }
@@ -185,12 +197,16 @@ unsafe fn tile<V: Register, const R: usize, const A: usize, const BYTES: usize>(
     piece: usize,
     values: [*const f32; A],
     sums: *mut f32,
+    fetch: impl Fn(*const u8),
     load: impl Fn(*const u8) -> V + Copy,
 ) {
     unsafe {
         let place = |r: usize, a: usize| sums.add((a * packed::LANES + r) * LANES);
         let mut all: [[V; A]; R] = std::array::from_fn(|r| std::array::from_fn(|a| V::load(place(r, a))));
         for vector in 0..piece {
+            for line in (0..R * LANES * BYTES).step_by(64) {
+                fetch(weights.wrapping_add(line));
+            }
             let value: [V; A] = std::array::from_fn(|a| V::load(values[a].add(vector * LANES)));
             for r in 0..R {
                 let weights = load(weights.add(r * LANES * BYTES));

@@ -9,6 +9,7 @@
 //! - [`attend`]: attention over a paged KV cache of any [`KvType`]
 //! - [`ops`]: norms, rotation, activation functions
 //! - [`Pool`]: the threads
+//! - [`tune`]: how far ahead this machine's memory wants to be asked
 //!
 //! The instruction set is chosen when the program runs: see [`Level`].
 
@@ -16,6 +17,7 @@
 #![allow(clippy::needless_range_loop, reason = "index loops keep a kernel in registers, where iterators did not")]
 
 mod activations;
+mod ahead;
 mod attention;
 mod decode;
 mod float;
@@ -28,6 +30,7 @@ mod quantized;
 mod simd;
 
 pub use activations::{ActivationRow, Activations};
+pub use ahead::{CANDIDATES as AHEAD_BYTES, ask_ahead, tune};
 pub use attention::{
     AttentionRun, AttentionShape, KvPage, KvType, PAGE, UnknownKvType, attend, store_key, store_value,
 };

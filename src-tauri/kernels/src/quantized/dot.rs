@@ -13,9 +13,6 @@ pub(super) unsafe trait Dot {
     const IN_PLACE: bool;
     /// Whether codes beyond 128 are multiplied as the signed numbers that they stand for, 128 less.
     const SIGNED: bool = false;
-    /// How many bytes ahead weights are asked for with few rows of activations, 0 for not at all: where taking them
-    /// apart takes long, the processor does not look so far ahead that memory works meanwhile.
-    const AHEAD: usize = 0;
     unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i;
 
     /// The products of a group's halves; of formats with one scale for both, the first may hold all.
@@ -118,7 +115,6 @@ impl Multiply {
 unsafe impl Dot for Multiply {
     const IN_PLACE: bool = false;
     const SIGNED: bool = true;
-    const AHEAD: usize = 4096;
 
     #[inline(always)]
     unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i {

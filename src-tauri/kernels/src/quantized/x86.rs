@@ -11,7 +11,7 @@ use super::{
     formats_k::{Q2K, Q3K, Q4K, Q5K, Q6K},
     shared::{From, each_group, for_format},
 };
-use crate::{Activations, Level, Packed, activations::GROUP, packed::LANES};
+use crate::{Activations, Level, Packed, activations::GROUP, ahead, packed::LANES};
 
 /// From this many rows of activations on, taking weights apart once pays.
 const ROWS_FOR_TILES: usize = 8;
@@ -94,7 +94,7 @@ pub(super) unsafe fn four(from: &From, group: usize, i: usize) -> __m256i {
 
 /// The codes of one group alone: vector `i` has elements 4i to 4i + 3 of each row.
 #[inline(always)]
-unsafe fn codes_of_group<B: Blocks, const IN_BLOCK: usize>(block: *const u8) -> [__m256i; 8] {
+pub(super) unsafe fn codes_of_group<B: Blocks, const IN_BLOCK: usize>(block: *const u8) -> [__m256i; 8] {
     unsafe {
         let mut codes = [_mm256_setzero_si256(); 8];
         for i in 0..8 {
@@ -125,15 +125,22 @@ unsafe fn add_group<D: Dot, B: Blocks, const A: usize>(
     }
 }
 
-/// Asks for what lies as far ahead of group `in_block` as the instruction set wants it.
+/// Asks for what lies `ahead` bytes ahead of group `in_block`, unless that is 0.
 #[inline(always)]
-unsafe fn fetch<D: Dot, B: Blocks>(block: *const u8, in_block: usize) {
-    if D::AHEAD > 0 {
+unsafe fn fetch<B: Blocks>(block: *const u8, in_block: usize, ahead: usize) {
+    if ahead > 0 {
         let share = LANES * B::BYTES / B::GROUPS;
         for line in (0..share).step_by(64) {
-            let address = block.wrapping_add(D::AHEAD + in_block * share + line);
+            let address = block.wrapping_add(ahead + in_block * share + line).cast();
+            // Large codes come faster than the first-level cache could hold them that long.
             // SAFETY: an address that is asked for need not be a good one.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+            unsafe {
+                if B::BYTES / B::GROUPS > 22 {
+                    _mm_prefetch::<_MM_HINT_T1>(address)
+                } else {
+                    _mm_prefetch::<_MM_HINT_T0>(address)
+                }
+            };
         }
     }
 }
@@ -149,6 +156,7 @@ unsafe fn few<D: Dot, B: Blocks, const A: usize>(
     out: *mut f32,
 ) {
     unsafe {
+        let ahead = ahead::bytes(matrix.format);
         let from: [From; A] = std::array::from_fn(|a| From::row(activations, at + a));
         for row in (first..end).step_by(LANES) {
             let mut block = matrix.eight_rows(row).as_ptr();
@@ -157,7 +165,7 @@ unsafe fn few<D: Dot, B: Blocks, const A: usize>(
             for index in 0..matrix.columns / GROUP / B::GROUPS {
                 each_group!(B, IN_BLOCK => {
                     let group = index * B::GROUPS + IN_BLOCK;
-                    fetch::<D, B>(block, IN_BLOCK);
+                    fetch::<B>(block, IN_BLOCK, ahead);
                     // The sums of several groups and more than one row would not stay in registers.
                     if A == 1 && (D::IN_PLACE || B::TOGETHER > 1) {
                         let in_set = IN_BLOCK % B::TOGETHER;
@@ -298,6 +306,10 @@ pub(super) unsafe fn product(
             }
             unsafe { for_format!(matrix.format, run($tile, matrix, first, end, activations, out)) }
         }};
+    }
+    if level == Level::Avx512 && activations.rows >= ROWS_FOR_TILES {
+        // SAFETY: the caller's promises.
+        return unsafe { super::wide::product(matrix, first, end, activations, out) };
     }
     // Borrowed out here: a closure inside of a kernel would not have its instruction set.
     TILE.with_borrow_mut(|tile| match level {
