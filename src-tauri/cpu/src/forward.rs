@@ -114,11 +114,16 @@ impl Forward {
         let (dim, head_dim) = (shape.dim, shape.head_dim);
         let tokens: usize = runs.iter().map(|run| run.tokens.len()).sum();
         let (query_len, kv_len) = (shape.heads * head_dim, shape.kv_heads * head_dim);
-        self.stream.resize(tokens * dim, 0.0);
-
+        let stream = match self.gpus.first_mut() {
+            Some(gpu) => gpu.rows(tokens)?,
+            None => {
+                self.stream.resize(tokens * dim, 0.0);
+                &mut self.stream[..]
+            }
+        };
         let (file, embedding) = (&self.weights.file, &self.weights.embedding);
         let all_tokens = runs.iter().flat_map(|run| run.tokens);
-        let mut rows: Vec<_> = all_tokens.zip(self.stream.chunks_exact_mut(dim)).map(|row| (row, Ok(()))).collect();
+        let mut rows: Vec<_> = all_tokens.zip(stream.chunks_exact_mut(dim)).map(|row| (row, Ok(()))).collect();
         self.pool.for_each(&mut rows, |((token, row), read)| {
             // The tokenizer names no token that the model lacks; a damaged file may.
             let token = (**token as usize).min(embedding.rows - 1);
@@ -149,15 +154,21 @@ impl Forward {
         }
         if !self.gpus.is_empty() {
             let new = NewTokens::new(runs, &angles);
-            let stream = &mut self.stream[..tokens * dim];
-            let alone = self.gpus.len() == 1 && self.weights.layers.is_empty();
-            if alone {
-                let logits = new.compute(&mut self.gpus[0], 0, stream, Then::Logits(&wanted))?;
+            if self.gpus.len() == 1 && self.weights.layers.is_empty() {
+                let logits = new.compute(&mut self.gpus[0], 0, Then::Logits(&wanted))?;
                 runs.iter_mut().for_each(Run::computed);
                 return Ok(logits);
             }
-            for (number, gpu) in self.gpus.iter_mut().enumerate() {
-                new.compute(gpu, number, stream, Then::Rows)?;
+            for number in 0..self.gpus.len() {
+                new.compute(&mut self.gpus[number], number, Then::Rows)?;
+                let (these, others) = self.gpus.split_at_mut(number + 1);
+                let rows = these[number].rows(tokens)?;
+                if let Some(next) = others.first_mut() {
+                    next.rows(tokens)?.copy_from_slice(rows);
+                } else {
+                    self.stream.clear();
+                    self.stream.extend_from_slice(rows);
+                }
             }
         }
 

@@ -76,12 +76,11 @@ impl<'a, 'b> NewTokens<'a, 'b> {
         Self { runs, generated, angles: angles.iter().flatten().flatten().copied().collect() }
     }
 
-    /// Takes the stream through the layers on `gpu`, number `number`.
+    /// Takes the rows of `gpu`, number `number`, through its layers.
     pub(crate) fn compute<'gpu>(
         &self,
         gpu: &'gpu mut Layers,
         number: usize,
-        stream: &mut [f32],
         then: Then<'_>,
     ) -> Result<&'gpu mut [f32], GpuError> {
         let mut runs = Vec::with_capacity(self.runs.len());
@@ -89,6 +88,6 @@ impl<'a, 'b> NewTokens<'a, 'b> {
             let pages = run.cache.pages.iter().map(|page| &page.gpus[number]).collect();
             runs.push(StepRun { first_position: run.cache.tokens.len(), tokens: run.tokens.len(), pages });
         }
-        gpu.compute(&Step { generated: self.generated, runs: &runs, angles: &self.angles }, stream, then)
+        gpu.compute(&Step { generated: self.generated, runs: &runs, angles: &self.angles }, then)
     }
 }

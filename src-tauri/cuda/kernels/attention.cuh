@@ -94,6 +94,17 @@ __device__ __forceinline__ typename E::Eight load_eight(const uint8_t* from) {
     return *reinterpret_cast<const typename E::Eight*>(from);
 }
 
+// What becomes of a step's products: queries, keys and values of a token one after the other.
+struct Products {
+    const float* values;
+    // Cosine and sine of each pair of each row.
+    const float2* angles;
+    // Null where there is none: what is added to each, and the norms of queries' heads and of keys'.
+    const float* bias;
+    const float* query_norm;
+    const float* key_norm;
+};
+
 // What attention keeps from kernel to kernel, for each row from `first_row` on and each query head.
 struct Kept {
     // Of prompts: the scores of SPAN positions, and the largest of each page of them.
@@ -106,6 +117,8 @@ struct Kept {
     // Of prompts: what the spans before came to, weighted values, and the Softmax with each four of them.
     float* sums;
     float2* softmaxes;
+    // Of tokens that are generated: how many blocks have done their parts of a row and its key and value head.
+    unsigned* arrived;
     int first_row;
     int part_count;
 };

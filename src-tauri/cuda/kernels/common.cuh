@@ -51,6 +51,11 @@ __device__ __forceinline__ float exp_of(float x) {
     return __fmul_rn(sum, __int_as_float(((int)whole + 127) << 23));
 }
 
+__device__ __forceinline__ float silu_times(float gate, float up) {
+    float divisor = __fadd_rn(exp_of(__fmul_rn(gate, -1.0f)), 1.0f);
+    return __fmul_rn(__fdiv_rn(gate, divisor), up);
+}
+
 // The CPU's kernels add up in 16 lanes, and then the lanes: `sum` is that of lane `threadIdx.x % 16`, and the lowest of
 // each 16 threads gets the result.
 constexpr int LANES = 16;
@@ -74,6 +79,16 @@ __device__ __forceinline__ float inverse_of(float largest) {
     return largest > 0.0f ? __fdiv_rn(127.0f, largest) : 0.0f;
 }
 
+// Of codes whose largest stands for `largest`, and whose halves come to `first` and `second`.
+__device__ __forceinline__ Group group_of(float largest, int first, int second) {
+    Group out;
+    out.scale = __fdiv_rn(largest, 127.0f);
+    out.sum = first + second;
+    out.scaled_sum = __fmul_rn(out.scale, (float)out.sum);
+    out.half_sums = (first & 0xffff) | (second << 16);
+    return out;
+}
+
 // Writes four values of a row, from element `at` on, and quantizes them with those of the seven lanes beside this one,
 // which have the rest of the group.
 __device__ __forceinline__ void put_four(float4 values, int at, float* to_values, int8_t* codes, Group* groups) {
@@ -91,14 +106,26 @@ __device__ __forceinline__ void put_four(float4 values, int at, float* to_values
     half += __shfl_xor_sync(eight, half, 1);
     half += __shfl_xor_sync(eight, half, 2);
     int other = __shfl_xor_sync(eight, half, 4);
-    if (at % GROUP == 0) {
-        Group out;
-        out.scale = __fdiv_rn(largest, 127.0f);
-        out.sum = half + other;
-        out.scaled_sum = __fmul_rn(out.scale, (float)out.sum);
-        out.half_sums = (half & 0xffff) | (other << 16);
-        groups[at / GROUP] = out;
-    }
+    if (at % GROUP == 0) groups[at / GROUP] = group_of(largest, half, other);
+}
+
+// Writes one value of a row, element `at`, and quantizes it with those of the other lanes, which have the rest of the group.
+__device__ __forceinline__ void put_one(float value, int at, float* to_values, int8_t* codes, Group* groups) {
+    if (to_values) to_values[at] = value;
+    float largest = warp_max(fabsf(value));
+    int code = code_of(value, inverse_of(largest)), half = code;
+    codes[at] = (int8_t)code;
+#pragma unroll
+    for (int mask = 1; mask < 16; mask *= 2) half += __shfl_xor_sync(ALL, half, mask);
+    int other = __shfl_xor_sync(ALL, half, 16);
+    if (at % GROUP == 0) groups[at / GROUP] = group_of(largest, half, other);
+}
+
+// Whether this is the last of `count` who come here, each with what its block wrote before; the next round begins anew.
+__device__ __forceinline__ bool is_last_of(unsigned count, unsigned* arrived) {
+    unsigned before;
+    asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;" : "=r"(before) : "l"(arrived), "r"(count - 1) : "memory");
+    return before == count - 1;
 }
 
 // Rows of activations.

@@ -133,7 +133,7 @@ __device__ __forceinline__ void many_floats(const Matrix& m, const float* values
 
 #define FEW_FLOATS(NAME, F, N)                                                                                    \
     extern "C" __global__ void __launch_bounds__(FLOAT_WARPS* WARP)                                               \
-        few_##NAME##_##N(Matrix m, Rows a, int, float* out, int out_stride) {                                     \
+        few_##NAME##_##N(Matrix m, Rows a, int, float* out, int out_stride, Rows) {                               \
         few_floats<F, N>(m, a.values, out, out_stride);                                                           \
     }
 #define FLOATS(NAME, F)                                                                                           \

@@ -53,11 +53,6 @@ extern "C" __global__ void add_rows(float* stream, const float* more, long long 
     if (i < count) stream[i] = __fadd_rn(stream[i], more[i]);
 }
 
-__device__ __forceinline__ float silu_times(float gate, float up) {
-    float divisor = __fadd_rn(exp_of(__fmul_rn(gate, -1.0f)), 1.0f);
-    return __fmul_rn(__fdiv_rn(gate, divisor), up);
-}
-
 // silu(gate) * up, quantized; a row has the gate's `columns` elements, then those of up. Grid: columns / 4 / block x rows.
 extern "C" __global__ void gate_rows(const float* gate_up, int columns, Rows out) {
     begin();

@@ -75,44 +75,62 @@ struct Loaded {
     uint32_t units;
 };
 
-// What a block of 256 has once is taken from `beside` where that is another group of it.
+// A row of a matrix, from one of its groups on. The offsets of a lane's next groups are constants.
 template <typename F>
-__device__ __forceinline__ Loaded<F> load_group(const Matrix& m, unsigned row, unsigned group,
-                                                const Loaded<F>* beside = nullptr) {
-    Loaded<F> out;
-    unsigned groups = (unsigned)m.columns / GROUP;
-    size_t at = place_of(row, group, groups), of_block = place_of(row, group / 8, groups / 8);
-    if constexpr (F::BITS == 8) {
-        const uint4* from = reinterpret_cast<const uint4*>(m.codes) + 2 * at;
-        out.low[0] = __ldg(from);
-        out.low[1] = __ldg(from + 1);
-    } else if constexpr (F::BITS >= 4) {
-        out.low[0] = __ldg(reinterpret_cast<const uint4*>(m.codes) + at);
-    } else {
-        uint2 two = __ldg(reinterpret_cast<const uint2*>(m.codes) + at);
-        out.low[0].x = two.x;
-        out.low[0].y = two.y;
+struct InRow {
+    // Bytes of a group in each plane; of scales, those of eight groups where they are packed.
+    static constexpr int CODES = 4 * F::BITS >= 32 ? 32 : F::BITS >= 4 ? 16 : 8;
+    static constexpr int EXTRA = F::BITS == 6 ? 8 : 4;
+    static constexpr int SCALES = F::KIND == SIX_BITS ? 16 : F::KIND == SCALE_OFFSET ? 4 : 2;
+    static constexpr int UNITS = F::KIND == SIXTEENS_OFFSET ? 4 : 2;
+    const uint8_t *codes, *extra, *scales, *units;
+
+    __device__ __forceinline__ InRow(const Matrix& m, unsigned row, unsigned group) {
+        unsigned groups = (unsigned)m.columns / GROUP;
+        size_t at = place_of(row, group, groups), of_block = place_of(row, group / 8, groups / 8);
+        codes = m.codes + at * CODES;
+        extra = m.extra + at * EXTRA;
+        scales = m.scales + (F::KIND == SIX_BITS ? of_block : at) * SCALES;
+        units = m.units + of_block * UNITS;
     }
-    if constexpr (F::BITS == 6) {
-        out.extra = __ldg(reinterpret_cast<const uint2*>(m.extra) + at);
-    } else if constexpr (F::BITS == 5 || F::BITS == 3) {
-        out.extra.x = __ldg(reinterpret_cast<const uint32_t*>(m.extra) + at);
+
+    // The group `i` further on, in the same 256 elements. What those have once is taken from `beside` where that is another
+    // group of them.
+    __device__ __forceinline__ Loaded<F> load(int i, const Loaded<F>* beside = nullptr) const {
+        Loaded<F> out;
+        const uint8_t* from = codes + i * WARP * CODES;
+        if constexpr (F::BITS == 8) {
+            out.low[0] = __ldg(reinterpret_cast<const uint4*>(from));
+            out.low[1] = __ldg(reinterpret_cast<const uint4*>(from) + 1);
+        } else if constexpr (F::BITS >= 4) {
+            out.low[0] = __ldg(reinterpret_cast<const uint4*>(from));
+        } else {
+            uint2 two = __ldg(reinterpret_cast<const uint2*>(from));
+            out.low[0].x = two.x;
+            out.low[0].y = two.y;
+        }
+        const uint8_t* more = extra + i * WARP * EXTRA;
+        if constexpr (F::BITS == 6) {
+            out.extra = __ldg(reinterpret_cast<const uint2*>(more));
+        } else if constexpr (F::BITS == 5 || F::BITS == 3) {
+            out.extra.x = __ldg(reinterpret_cast<const uint32_t*>(more));
+        }
+        const uint8_t* scale = scales + i * WARP * SCALES;
+        if constexpr (F::KIND == SIX_BITS) {
+            out.scales = beside ? beside->scales : __ldg(reinterpret_cast<const uint4*>(scales));
+        } else if constexpr (F::KIND == SCALE_OFFSET) {
+            out.scales.x = __ldg(reinterpret_cast<const uint32_t*>(scale));
+        } else {
+            out.scales.x = __ldg(reinterpret_cast<const uint16_t*>(scale));
+        }
+        if constexpr (F::KIND == SIXTEENS) {
+            out.units = beside ? beside->units : __ldg(reinterpret_cast<const uint16_t*>(units));
+        } else if constexpr (F::KIND == SIXTEENS_OFFSET) {
+            out.units = beside ? beside->units : __ldg(reinterpret_cast<const uint32_t*>(units));
+        }
+        return out;
     }
-    if constexpr (F::KIND == SCALE) {
-        out.scales.x = __ldg(reinterpret_cast<const uint16_t*>(m.scales) + at);
-    } else if constexpr (F::KIND == SCALE_OFFSET) {
-        out.scales.x = __ldg(reinterpret_cast<const uint32_t*>(m.scales) + at);
-    } else if constexpr (F::KIND == SIX_BITS) {
-        out.scales = beside ? beside->scales : __ldg(reinterpret_cast<const uint4*>(m.scales) + of_block);
-    } else if constexpr (F::KIND == SIXTEENS) {
-        out.scales.x = __ldg(reinterpret_cast<const uint16_t*>(m.scales) + at);
-        out.units = beside ? beside->units : __ldg(reinterpret_cast<const uint16_t*>(m.units) + of_block);
-    } else {
-        out.scales.x = __ldg(reinterpret_cast<const uint16_t*>(m.scales) + at);
-        out.units = beside ? beside->units : __ldg(reinterpret_cast<const uint32_t*>(m.units) + of_block);
-    }
-    return out;
-}
+};
 
 __device__ __forceinline__ float half_of(uint32_t bits) {
     return __half2float(__ushort_as_half((unsigned short)(bits & 0xffff)));

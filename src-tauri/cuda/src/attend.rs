@@ -7,9 +7,9 @@ use tektra_kernels::KvType;
 use crate::{
     GpuError, LayerShape,
     gpu::Grid,
-    launches::{LayoutArgument, ShapeArgument, launch},
+    launches::{LayoutArgument, ProductsArgument, ShapeArgument, launch},
     layers::{Layers, no_scratch},
-    scratch::{KeptArgument, PART, SPAN, Scratch, Tile},
+    scratch::{KeptArgument, PART, RowsArgument, SPAN, Scratch, Tile},
 };
 
 /// Queries of a token that are computed together at most.
@@ -27,13 +27,14 @@ impl Layers {
     /// Attention of the rows' queries: the first `generated` each alone, the others in tiles.
     pub(crate) fn attend(
         &self,
+        products: ProductsArgument,
         shape: ShapeArgument,
         layout: LayoutArgument,
         generated: usize,
         rows: usize,
     ) -> Result<(), GpuError> {
         if generated > 0 {
-            self.attend_alone(shape, layout, generated)?;
+            self.attend_alone(products, shape, layout, generated)?;
         }
         let Scratch { prompt_tiles: tiles, kept, .. } = self.scratch.as_ref().ok_or_else(no_scratch)?;
         let mut first = 0;
@@ -48,8 +49,14 @@ impl Layers {
         Ok(())
     }
 
-    /// Attention of the first `rows` rows, each a token that is generated.
-    fn attend_alone(&self, shape: ShapeArgument, layout: LayoutArgument, rows: usize) -> Result<(), GpuError> {
+    /// Attention of the first `rows` rows, each a token that is generated, from their products on.
+    fn attend_alone(
+        &self,
+        products: ProductsArgument,
+        shape: ShapeArgument,
+        layout: LayoutArgument,
+        rows: usize,
+    ) -> Result<(), GpuError> {
         let scratch = self.scratch.as_ref().ok_or_else(no_scratch)?;
         let LayerShape { heads, kv_heads, head_dim, kv, .. } = self.shape;
         let group = (heads / kv_heads).min(QUERIES);
@@ -60,11 +67,13 @@ impl Layers {
         let parts = Grid { blocks: [PART_BLOCKS, passes, rows], threads: 256, shared_bytes };
         // Sets of threads that have whole values, of two elements each.
         let sets = [8, 4].into_iter().find(|&sets| sets * head_dim / 2 <= 256 && sets <= queries).unwrap_or(2);
+        // A group of 32 elements is quantized by who has all of it.
+        let at_once = (group * head_dim).is_multiple_of(32) && (heads / kv_heads).is_multiple_of(group);
         launch!(
             self.gpu,
             &format!("look_back_{}_{queries}_{sets}", kv_name(kv)),
             parts,
-            scratch.query.address,
+            products,
             scratch.tokens.device.address,
             scratch.pages.device.address,
             shape,
@@ -72,8 +81,9 @@ impl Layers {
             group as i32,
             kept,
             STAGE_BYTES as i32,
+            if at_once { scratch.attended.from(0) } else { RowsArgument::NOWHERE },
         )?;
-        self.combine(shape, kept, 0..rows, 0, true)
+        if at_once { Ok(()) } else { self.combine(shape, kept, 0..rows, 0, true) }
     }
 
     /// Attention of the queries of a prompt's `tiles`, which are those of `rows`.

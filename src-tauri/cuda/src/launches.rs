@@ -17,9 +17,9 @@ use crate::{
 const TILE: [usize; 2] = [128, 64];
 /// The same of floats.
 const FLOAT_TILE: [usize; 2] = [64, 64];
-/// Groups of 32 that it has at a time: `STEP` of product.cu, a digit.
+/// Groups of 32 that it has at a time: `STEP` of many.cu, a digit.
 const STEP: usize = (env!("TEKTRA_STEP_GROUPS").as_bytes()[0] - b'0') as usize;
-/// Shared memory of such a block; `Shared` in `kernels/product.cu`.
+/// Shared memory of such a block; `Shared` in `kernels/many.cu`.
 const TILE_SHARED_BYTES: usize =
     2 * (TILE[0] + TILE[1]) * (STEP * 32 + 16) + 2 * STEP * (TILE[0] * 12 + TILE[1] * 16) + 4;
 
@@ -42,6 +42,17 @@ pub(crate) struct LayoutArgument {
     head: i32,
     keys: i64,
     values: i64,
+}
+
+/// `Products` of the kernels.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct ProductsArgument {
+    values: u64,
+    angles: u64,
+    bias: u64,
+    query_norm: u64,
+    key_norm: u64,
 }
 
 /// Calls a kernel with copies of the values given.
@@ -82,45 +93,54 @@ impl Layers {
         let mut more = 0_u64;
         for (index, layer) in self.layers.iter().enumerate() {
             self.norm(stream, more, 0, &layer.attention_norm, rows, scratch.normed.from(0))?;
-            self.multiply(&layer.products, &scratch.normed, few, generated..rows, &scratch.products, all_len)?;
+            self.multiply(&layer.products, &scratch.normed, few, generated..rows, &scratch.products, all_len, None)?;
             let keys = 2 * half * index as i64;
             let layout = LayoutArgument { head: (half / kv_heads as i64) as i32, keys, values: keys + half };
             let address = |memory: &Option<Memory>| memory.as_ref().map_or(0, |memory| memory.address);
+            let products = ProductsArgument {
+                values: scratch.products.address,
+                angles: scratch.angles.device.address,
+                bias: address(&layer.bias),
+                query_norm: address(&layer.query_norm),
+                key_norm: address(&layer.key_norm),
+            };
             launch!(
                 gpu,
                 &format!("place_{kv_name}"),
-                Grid::new([(heads + 2 * kv_heads).div_ceil(4), rows, 1], 128),
-                scratch.products.address,
+                Grid::new([(heads + 2 * kv_heads).div_ceil(4), rows - generated, 1], 128),
+                products,
                 scratch.tokens.device.address,
                 scratch.pages.device.address,
-                scratch.angles.device.address,
-                address(&layer.bias),
-                address(&layer.query_norm),
-                address(&layer.key_norm),
                 shape,
                 layout,
+                generated as i32,
                 scratch.query.address,
             )?;
-            self.attend(shape, layout, generated, rows)?;
-            self.multiply(&layer.output, &scratch.attended, few, generated..rows, &scratch.projected, dim)?;
+            self.attend(products, shape, layout, generated, rows)?;
+            self.multiply(&layer.output, &scratch.attended, few, generated..rows, &scratch.projected, dim, None)?;
             let projected = scratch.projected.address;
             self.norm(stream, projected, 0, &layer.feed_forward_norm, rows, scratch.normed.from(0))?;
-            self.multiply(&layer.gate_up, &scratch.normed, few, generated..rows, &scratch.gate_up, 2 * feed_forward)?;
+            // One token's gate is applied by who multiplies.
+            let with_gate = few == 1 && matches!(&layer.gate_up[..], [both] if has_gated(both.format));
+            let gated = with_gate.then(|| scratch.gated.from(0));
+            let width = 2 * feed_forward;
+            self.multiply(&layer.gate_up, &scratch.normed, few, generated..rows, &scratch.gate_up, width, gated)?;
+            let first = usize::from(with_gate);
             launch!(
                 gpu,
                 "gate_rows",
-                Grid::new([feed_forward.div_ceil(4 * 128), rows, 1], 128),
-                scratch.gate_up.address,
+                Grid::new([feed_forward.div_ceil(4 * 128), rows - first, 1], 128),
+                scratch.gate_up.address + (4 * first * width) as u64,
                 feed_forward as i32,
-                scratch.gated.from(0),
+                scratch.gated.from(first),
             )?;
-            self.multiply(&layer.down, &scratch.gated, few, generated..rows, &scratch.projected, dim)?;
+            self.multiply(&layer.down, &scratch.gated, few, generated..rows, &scratch.projected, dim, None)?;
             more = projected;
         }
         if let Some(output) = self.output.as_ref().filter(|_| with_logits) {
             self.norm(stream, more, 0, &output.norm, rows, scratch.normed.from(0))?;
             let vocabulary = output.vocabulary();
-            self.multiply(&output.matrix, &scratch.normed, few, rows..rows, &output.logits.device, vocabulary)
+            self.multiply(&output.matrix, &scratch.normed, few, rows..rows, &output.logits.device, vocabulary, None)
         } else if more != 0 {
             let count = (rows * dim) as i64;
             let grid = Grid::new([(rows * dim).div_ceil(256), 1, 1], 256);
@@ -155,6 +175,7 @@ impl Layers {
             generated..count,
             &output.logits.device,
             output.vocabulary(),
+            None,
         )
     }
 
@@ -174,7 +195,8 @@ impl Layers {
     }
 
     /// Rows of activations times matrices: the first `few`, one of [`FEW`] or none, and then those of `many`, which have
-    /// the last word. Results have `stride` elements a row.
+    /// the last word. Results have `stride` elements a row. Where `gated` is, what the gate makes of the few goes there.
+    #[allow(clippy::too_many_arguments, reason = "the sizes of one product, each of them a number")]
     fn multiply(
         &self,
         matrices: &[GpuMatrix],
@@ -183,13 +205,14 @@ impl Layers {
         many: Range<usize>,
         out: &Memory,
         stride: usize,
+        gated: Option<RowsArgument>,
     ) -> Result<(), GpuError> {
         let mut column = 0;
         for matrix in matrices {
             let name = name(matrix.format);
             let out = out.address + 4 * column as u64;
             if few > 0 {
-                self.multiply_few(matrix, rows, few, out, stride)?;
+                self.multiply_few(matrix, rows, few, out, stride, gated)?;
             }
             if !many.is_empty() {
                 let count = many.len();
@@ -215,6 +238,7 @@ impl Layers {
         few: usize,
         out: u64,
         stride: usize,
+        gated: Option<RowsArgument>,
     ) -> Result<(), GpuError> {
         let fits = |&&few: &&usize| few_shared_bytes(matrix, few) <= self.gpu.most_shared_bytes;
         let at_once = FEW.iter().filter(|&&at_once| at_once <= few).rfind(fits).copied();
@@ -234,17 +258,21 @@ impl Layers {
             && blocks <= self.gpu.multiprocessors
             && matrix.columns() >= WIDE_COLUMNS
             && shared_bytes(matrix, 1, 2 * MULTIPLIERS) <= self.gpu.most_shared_bytes;
-        let multipliers = if wide { 2 * MULTIPLIERS } else { MULTIPLIERS };
-        let (threads, shared_bytes) = if is_float {
-            (128, 0)
-        } else {
-            (32 * (multipliers + adders(at_once)), shared_bytes(matrix, at_once, multipliers))
+        let (kind, blocks, multipliers) = match (gated, wide) {
+            (Some(_), _) => ("_gated", blocks / 2, MULTIPLIERS),
+            (None, true) => ("_wide", blocks, 2 * MULTIPLIERS),
+            (None, false) => ("", blocks, MULTIPLIERS),
         };
+        let adders = if gated.is_some() { 2 } else { adders(at_once) };
+        let (threads, shared_bytes) =
+            if is_float { (128, 0) } else { (32 * (multipliers + adders), shared_bytes(matrix, at_once, multipliers)) };
         let grid = Grid { blocks: [blocks, 1, 1], threads, shared_bytes };
-        let kernel = format!("few_{}_{at_once}{}", name(matrix.format), if wide { "_wide" } else { "" });
+        let kernel = format!("few_{}_{at_once}{kind}", name(matrix.format));
+        let gated = gated.unwrap_or(RowsArgument::NOWHERE);
         for row in (0..few).step_by(at_once) {
             let out = out + 4 * (row * stride) as u64;
-            launch!(self.gpu, &kernel, grid, matrix.argument, rows.from(row), at_once as i32, out, stride as i32)?;
+            let (from, count, stride) = (rows.from(row), at_once as i32, stride as i32);
+            launch!(self.gpu, &kernel, grid, matrix.argument, from, count, out, stride, gated)?;
         }
         Ok(())
     }
@@ -255,7 +283,12 @@ fn few(generated: usize) -> usize {
     FEW.into_iter().find(|&few| few >= generated && generated > 0).unwrap_or(0)
 }
 
-/// `ADDERS` of product.cu.
+/// Whether there is a kernel for a gate of this format with what it lets through: `GATED` in few.cu.
+const fn has_gated(format: Format) -> bool {
+    !format.is_float() && !matches!(format, Format::Q6K | Format::Q8_0)
+}
+
+/// `ADDERS` of few.cu.
 const fn adders(few: usize) -> usize {
     match few {
         0..=2 => 1,
@@ -274,7 +307,7 @@ fn few_shared_bytes(matrix: &GpuMatrix, few: usize) -> usize {
 }
 
 /// Shared memory of a block with so many warps that multiply: two turns, and what belongs to the rows' groups; `few` in
-/// product.cu.
+/// few.cu.
 fn shared_bytes(matrix: &GpuMatrix, few: usize, multipliers: usize) -> usize {
     let affine = matches!(matrix.format, Format::Q4_1 | Format::Q5_1 | Format::Q4K | Format::Q5K);
     let turn = multipliers
@@ -284,12 +317,14 @@ fn shared_bytes(matrix: &GpuMatrix, few: usize, multipliers: usize) -> usize {
             3..=8 => 2,
             _ => 1,
         };
-    let units = match matrix.format {
-        Format::Q2K => 2,
-        _ if affine => 2 * turn,
-        _ => turn + 1,
+    let numbers = match (few, matrix.format) {
+        (1, Format::Q2K) => turn,
+        (1, _) => turn * if affine { 4 } else { 2 },
+        (_, Format::Q2K) => turn * few + 2,
+        _ => turn * few + if affine { 2 * turn } else { turn + 1 },
     };
     let groups = few * matrix.columns() / 32;
     let staged = if few <= 2 { 32 * groups } else { 0 };
-    2 * 32 * 4 * (turn * few + units) + (8 * groups).next_multiple_of(16) + staged
+    let of_group = if few == 1 { 16 } else { 8 };
+    2 * 32 * 4 * numbers + of_group * groups.next_multiple_of(2) + staged
 }

@@ -155,29 +155,45 @@ impl Layers {
         self.pages.page()
     }
 
-    /// Takes the rows of `stream`, one for each token of the step, through the layers, and keeps the tokens' keys and
-    /// values in their pages. Afterwards `stream` has what the layers made of it, or the logits are returned.
+    /// Where the rows of a step lie before it is computed, and afterwards where they come back: `count` x elements of a
+    /// token's vector. The GPU copies from there, so whoever makes rows writes them here.
+    ///
+    /// # Errors
+    /// When there are too many, and when memory for them is missing.
+    pub fn rows(&mut self, count: usize) -> Result<&mut [f32], GpuError> {
+        if count > MOST_ROWS {
+            return Err(GpuError::Unsupported(format!(
+                "{count} tokens at once are more than the {MOST_ROWS} it computes"
+            )));
+        }
+        self.make_room()?;
+        let len = count * self.shape.dim;
+        let scratch = self.scratch.as_mut().ok_or_else(no_scratch)?;
+        Ok(&mut scratch.stream.host.values()[..len])
+    }
+
+    /// Takes the [`Layers::rows`], one for each token of the step, through the layers, and keeps the tokens' keys and
+    /// values in their pages. Afterwards the rows are what the layers made of them, or the logits are returned.
     ///
     /// # Errors
     /// When memory for the step is missing, and when the GPU fails; pages may then hold anything for the new tokens.
-    pub fn compute(&mut self, step: &Step<'_>, stream: &mut [f32], then: Then<'_>) -> Result<&mut [f32], GpuError> {
+    pub fn compute(&mut self, step: &Step<'_>, then: Then<'_>) -> Result<&mut [f32], GpuError> {
         self.gpu.bind()?;
         let dim = self.shape.dim;
-        let rows = stream.len() / dim;
+        let rows: usize = step.runs.iter().map(|run| run.tokens).sum();
         if rows > MOST_ROWS || step.generated > MOST_GENERATED {
             let words =
                 format!("{rows} tokens at once, {} of them generated, are more than it computes", step.generated);
             return Err(GpuError::Unsupported(format!("{words}: at most {MOST_ROWS} and {MOST_GENERATED}")));
         }
         self.prepare(step)?;
-        let scratch = self.scratch.as_mut().ok_or_else(no_scratch)?;
-        scratch.stream.copy(stream)?;
+        self.scratch.as_mut().ok_or_else(no_scratch)?.stream.send(rows * dim)?;
 
         // Only tokens that are generated, and the logits of each: the same launches every time.
         if rows == step.generated && matches!(then, Then::Logits(wanted) if wanted.len() == rows) {
             let graph = FEW.iter().position(|&few| few >= rows).unwrap_or(FEW.len() - 1);
             if self.graphs[graph].is_none() {
-                self.graphs[graph] = self.record(FEW[graph], stream.len())?;
+                self.graphs[graph] = self.record(FEW[graph], rows * dim)?;
             }
             if let Some(Graph(graph)) = &self.graphs[graph] {
                 graph.launch()?;
@@ -188,10 +204,8 @@ impl Layers {
         match then {
             Then::Rows => {
                 let scratch = self.scratch.as_mut().ok_or_else(no_scratch)?;
-                let values = &mut scratch.stream.host.values()[..rows * dim];
-                scratch.stream.device.read(values)?;
+                scratch.stream.device.read(&mut scratch.stream.host.values()[..rows * dim])?;
                 self.gpu.wait()?;
-                stream.copy_from_slice(values);
                 Ok(&mut [])
             }
             Then::Logits(wanted) => self.logits_of(Some(wanted), wanted.len()),

@@ -27,6 +27,7 @@ pub(crate) struct KeptArgument {
     of_parts: u64,
     sums: u64,
     softmaxes: u64,
+    arrived: u64,
     first_row: i32,
     part_count: i32,
 }
@@ -39,6 +40,7 @@ pub(crate) struct Kept {
     of_parts: Memory,
     sums: Memory,
     softmaxes: Memory,
+    arrived: Memory,
     /// Of the longest sequence that a token can be generated for.
     pub(crate) positions: usize,
     /// Rows of prompts that it has room for.
@@ -59,6 +61,7 @@ impl Kept {
             of_parts: Memory::new(gpu, parts * 8)?,
             sums: Memory::new(gpu, rows * heads * head_dim * 4)?,
             softmaxes: Memory::new(gpu, rows * heads * head_dim / 4 * 8)?,
+            arrived: Memory::of(gpu, &vec![0_u32; MOST_GENERATED * heads])?,
             positions,
             rows,
         })
@@ -82,6 +85,7 @@ impl Kept {
             of_parts: self.of_parts.address,
             sums: self.sums.address,
             softmaxes: self.softmaxes.address,
+            arrived: self.arrived.address,
             first_row: first_row as i32,
             part_count: part_count as i32,
         }
@@ -95,6 +99,11 @@ pub(crate) struct RowsArgument {
     pub(crate) values: u64,
     pub(crate) codes: u64,
     pub(crate) groups: u64,
+}
+
+impl RowsArgument {
+    /// For kernels that write none.
+    pub(crate) const NOWHERE: Self = Self { values: 0, codes: 0, groups: 0 };
 }
 
 /// Rows of activations in the GPU's memory.

@@ -1,166 +1,5 @@
-// Products of activations with quantized weights: few rows bound by memory, and many bound by arithmetic.
+// Products of activations with quantized weights where rows are many: bound by arithmetic.
 #include "weights.cuh"
-
-// Warps of a block that multiply, W, and those that add up what they found.
-template <int N>
-constexpr int ADDERS = N <= 2 ? 1 : N <= 8 ? 2 : 4;
-
-// Groups that a lane has under way at once, and groups that a block multiplies before they are added up: as many as there
-// is room for.
-template <int N>
-constexpr int UNDER_WAY = N == 1 ? 8 : 4;
-template <int N, int W>
-constexpr int TURN = W * (N == 1 ? 8 : N == 2 ? 4 : N <= 8 ? 2 : 1);
-
-// Barriers of all warps: who fills a buffer arrives at one and waits at the other before it fills it anew.
-template <int N, int W>
-__device__ __forceinline__ void wait_at(int barrier) {
-    asm volatile("bar.sync %0, %1;" ::"r"(barrier), "n"((W + ADDERS<N>)*WARP) : "memory");
-}
-template <int N, int W>
-__device__ __forceinline__ void arrive_at(int barrier) {
-    asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "n"((W + ADDERS<N>)*WARP) : "memory");
-}
-
-// What is to be added up, of a turn: of each group and each of 32 rows. Each format leaves out what it has no use for.
-template <typename F, int N, int W>
-struct Turn {
-    static constexpr bool WHOLE = F::HALVES && F::AFFINE;
-    // A group's share of each result; where there are no units, all of it.
-    float products[TURN<N, W>][N][WARP];
-    float unit[WHOLE ? 1 : TURN<N, W>][WARP];
-    float offset_unit[F::AFFINE && !WHOLE ? TURN<N, W> : 1][WARP];
-};
-
-// Bytes of shared memory that `few` takes: `few_shared_bytes` in layers.rs.
-template <typename F, int N, int W>
-struct Few {
-    Turn<F, N, W> turns[2];
-};
-
-// Each of the first N rows of activations times 32 rows of the matrix: a lane has a row. W warps multiply, each some of the
-// groups, and others add up group after group, as on the CPU.
-template <typename F, int N, int W>
-__device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const Group* groups, float* out, int out_stride) {
-    constexpr int G = UNDER_WAY<N>, T = TURN<N, W>, OF_WARP = T / W;
-    // So few rows of activations lie in shared memory as a whole, of others only what belongs to groups.
-    constexpr bool STAGED = N <= 2;
-    extern __shared__ __align__(16) uint8_t memory[];
-    Few<F, N, W>& shared = *reinterpret_cast<Few<F, N, W>*>(memory);
-    unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, row = blockIdx.x * WARP + lane;
-    unsigned row_groups = (unsigned)m.columns / GROUP, turns = (row_groups + T - 1) / T;
-    // Scale, and scaled sum.
-    float2* of_groups = reinterpret_cast<float2*>(memory + sizeof(Few<F, N, W>));
-    uint4* staged = reinterpret_cast<uint4*>(memory + sizeof(Few<F, N, W>) + (N * row_groups * sizeof(float2) + 15) / 16 * 16);
-    // A warp has OF_WARP groups of a turn, one after the other, and takes G of them at a time.
-    constexpr int BATCH = OF_WARP < G ? OF_WARP : G, BATCHES = OF_WARP / BATCH;
-    Loaded<F> loaded[BATCH];
-    auto load = [&](unsigned turn, unsigned batch) {
-#pragma unroll
-        for (unsigned i = 0; i < BATCH; i++) {
-            unsigned group = turn * T + warp * OF_WARP + batch * BATCH + i;
-            // Those of a batch of eight lie in one block; where batches are smaller, waiting for its scales was slower.
-            const Loaded<F>* beside = N == 1 && i > 0 ? &loaded[0] : nullptr;
-            if (group < row_groups) loaded[i] = load_group<F>(m, row, group, beside);
-        }
-    };
-    if (warp < W) load(0, 0);
-    begin();
-    for (unsigned i = threadIdx.x; i < N * row_groups; i += blockDim.x) {
-        of_groups[i] = *reinterpret_cast<const float2*>(groups + i);
-    }
-    if constexpr (STAGED) {
-        for (unsigned i = threadIdx.x; i < N * row_groups * 2; i += blockDim.x) {
-            staged[i] = reinterpret_cast<const uint4*>(codes)[i];
-        }
-    }
-    __syncthreads();
-    if (warp < W) {
-        for (unsigned turn = 0; turn < turns; turn++) {
-            Turn<F, N, W>& to = shared.turns[turn % 2];
-            if (turn >= 2) wait_at<N, W>(3 + turn % 2);
-#pragma unroll
-            for (unsigned batch = 0; batch < BATCHES; batch++) {
-#pragma unroll
-                for (unsigned i = 0; i < BATCH; i++) {
-                    unsigned in_turn = warp * OF_WARP + batch * BATCH + i, group = turn * T + in_turn;
-                    if (group >= row_groups) break;
-                    int words[8];
-                    codes_of<F>(loaded[i], words);
-                    Scales scales = scales_of<F>(loaded[i], group);
-                    if constexpr (!Turn<F, N, W>::WHOLE) {
-                        to.unit[in_turn][lane] = scales.unit;
-                        if constexpr (F::AFFINE) to.offset_unit[in_turn][lane] = scales.offset_unit;
-                    }
-#pragma unroll
-                    for (int n = 0; n < N; n++) {
-                        const uint4* from =
-                            (STAGED ? staged : reinterpret_cast<const uint4*>(codes)) + 2 * (n * row_groups + group);
-                        uint4 one = from[0], two = from[1];
-                        const int with[8] = {(int)one.x, (int)one.y, (int)one.z, (int)one.w,
-                                             (int)two.x, (int)two.y, (int)two.z, (int)two.w};
-                        int whole[2] = {0, 0}, half_sums = 0;
-                        if constexpr (F::HALVES) {
-                            half_sums = __ldg(&groups[(size_t)n * row_groups + group].half_sums);
-                            whole[0] = -F::ZERO * (int)(int16_t)(half_sums & 0xffff);
-                            whole[1] = -F::ZERO * (half_sums >> 16);
-                        } else if constexpr (F::ZERO != 0) {
-                            whole[0] = -F::ZERO * __ldg(&groups[(size_t)n * row_groups + group].sum);
-                        }
-#pragma unroll
-                        for (int k = 0; k < 8; k++) {
-                            int half = F::HALVES ? k / 4 : 0;
-                            whole[half] = __dp4a(words[k], with[k], whole[half]);
-                        }
-                        Share share = share_of<F>(whole, scales, half_sums);
-                        if constexpr (Turn<F, N, W>::WHOLE) {
-                            float scale = of_groups[n * row_groups + group].x;
-                            share.products = whole_share(share, scales.unit, scales.offset_unit, scale);
-                        }
-                        to.products[in_turn][n][lane] = share.products;
-                    }
-                }
-                // On their way while others multiply.
-                if (batch + 1 < BATCHES) {
-                    load(turn, batch + 1);
-                } else if (turn + 1 < turns) {
-                    load(turn + 1, 0);
-                }
-            }
-            arrive_at<N, W>(1 + turn % 2);
-        }
-        return;
-    }
-    constexpr int OWN = N / ADDERS<N> > 0 ? N / ADDERS<N> : 1;
-    unsigned first = (warp - W) * OWN;
-    float sums[OWN] = {};
-    for (unsigned turn = 0; turn < turns; turn++) {
-        const Turn<F, N, W>& from = shared.turns[turn % 2];
-        wait_at<N, W>(1 + turn % 2);
-        unsigned count = min((unsigned)T, row_groups - turn * T);
-#pragma unroll 8
-        for (unsigned i = 0; i < count; i++) {
-            float unit = Turn<F, N, W>::WHOLE ? 0.0f : from.unit[i][lane];
-            float offset_unit = F::AFFINE && !Turn<F, N, W>::WHOLE ? from.offset_unit[i][lane] : 0.0f;
-#pragma unroll
-            for (int n = 0; n < OWN; n++) {
-                float products = from.products[i][first + n][lane];
-                if constexpr (Turn<F, N, W>::WHOLE) {
-                    sums[n] = __fadd_rn(sums[n], products);
-                } else {
-                    float2 scales = of_groups[(first + n) * row_groups + turn * T + i];
-                    sums[n] = accumulate<F>(sums[n], {products, 0.0f}, unit, offset_unit, scales.x, scales.y);
-                }
-            }
-        }
-        // Nobody waits for the last two.
-        if (turn + 2 < turns) arrive_at<N, W>(3 + turn % 2);
-    }
-    if (row < (unsigned)m.rows) {
-#pragma unroll
-        for (int n = 0; n < OWN; n++) out[(size_t)(first + n) * out_stride + row] = sums[n];
-    }
-}
 
 // The bits of 1.5 * 2^23: a whole number below 2^22 added to them is one added to that float.
 constexpr int WHOLE_BITS = 0x4b400000;
@@ -243,7 +82,7 @@ __device__ __forceinline__ void many(const Matrix& m, const int8_t* codes, const
 #pragma unroll
         for (int i = 0; i < OWN; i++) {
             int group = step + own_group + 2 * i;
-            if (group < row_groups) loaded[i] = load_group<F>(m, own_row, group);
+            if (group < row_groups) loaded[i] = InRow<F>(m, own_row, group).load(0);
         }
         if (own_column < TILE_N) {
             bool here = has_column && step + column_group < row_groups;
@@ -381,26 +220,18 @@ __device__ __forceinline__ void many(const Matrix& m, const int8_t* codes, const
     }
 }
 
-#define FEW_OF(KERNEL, F, N, W, BLOCKS)                                                                           \
-    extern "C" __global__ void __launch_bounds__((W + ADDERS<N>)*WARP, BLOCKS)                                    \
-        KERNEL(Matrix m, Rows a, int, float* out, int out_stride) {                                               \
-        few<F, N, W>(m, a.codes, a.groups, out, out_stride);                                                      \
-    }
-#define FEW(NAME, F, N) FEW_OF(few_##NAME##_##N, F, N, 8, N == 1 ? 2 : 1)
-#define QUANTIZED(NAME, F)                                                                                        \
-    FEW_OF(few_##NAME##_1_wide, F, 1, 16, 1)                                                                      \
-    FEW(NAME, F, 1) FEW(NAME, F, 2) FEW(NAME, F, 4) FEW(NAME, F, 8) FEW(NAME, F, 16)                              \
+#define MANY(NAME, F)                                                                                             \
     extern "C" __global__ void __launch_bounds__(256, 2)                                                          \
         many_##NAME(Matrix m, Rows a, int count, float* out, int out_stride) {                                    \
         many<F, 64>(m, a.codes, a.groups, count, out, out_stride);                                               \
     }
-QUANTIZED(q4_0, Q4_0)
-QUANTIZED(q4_1, Q4_1)
-QUANTIZED(q5_0, Q5_0)
-QUANTIZED(q5_1, Q5_1)
-QUANTIZED(q8_0, Q8_0)
-QUANTIZED(q2_k, Q2K)
-QUANTIZED(q3_k, Q3K)
-QUANTIZED(q4_k, Q4K)
-QUANTIZED(q5_k, Q5K)
-QUANTIZED(q6_k, Q6K)
+MANY(q4_0, Q4_0)
+MANY(q4_1, Q4_1)
+MANY(q5_0, Q5_0)
+MANY(q5_1, Q5_1)
+MANY(q8_0, Q8_0)
+MANY(q2_k, Q2K)
+MANY(q3_k, Q3K)
+MANY(q4_k, Q4K)
+MANY(q5_k, Q5K)
+MANY(q6_k, Q6K)
