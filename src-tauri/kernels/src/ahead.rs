@@ -45,6 +45,10 @@ pub fn ask_ahead(bytes: &[u8], ahead: usize) {
 
 /// Finds what is fastest on this machine for each format among `weights`. Results of products do not depend on it.
 pub fn tune(pool: &mut Pool, weights: &[&Packed]) {
+    if cfg!(not(target_arch = "x86_64")) {
+        // The kernels ask for nothing there.
+        return;
+    }
     for format in Format::ALL {
         let of_format: Vec<&Packed> = weights.iter().copied().filter(|weights| weights.format == format).collect();
         if of_format.iter().map(|weights| weights.len_bytes()).sum::<usize>() >= LEAST_BYTES {
@@ -81,7 +85,7 @@ fn choose(pool: &mut Pool, format: Format, weights: &[&Packed]) {
     BYTES[format as usize].store(chosen, Relaxed);
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::*;
     use crate::Matrix;
