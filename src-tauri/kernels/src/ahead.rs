@@ -104,7 +104,7 @@ mod tests {
                 row.values.iter_mut().enumerate().for_each(|(i, value)| *value = (i as f32).sin());
                 row.quantize();
             }
-            let mut products = |pool: &mut Pool| {
+            let products = |pool: &mut Pool| {
                 let mut out = vec![0.0; rows];
                 multiply(pool, &activations, &mut [Product { weights: &weights, out: &mut out }]);
                 out
