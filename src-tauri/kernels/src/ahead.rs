@@ -17,6 +17,8 @@ pub const CANDIDATES: [usize; 3] = [4096, 0, 8192];
 const SAMPLE_BYTES: usize = 32 << 20;
 /// Fewer tell nothing: caches hold them.
 const LEAST_BYTES: usize = 8 << 20;
+/// A matrix that is larger, as outputs are, would be read as a whole each time, while somebody waits for the load.
+const MOST_BYTES: usize = 128 << 20;
 const ROUNDS: usize = 3;
 /// Another distance than the usual one has to be so much faster: less is noise.
 const LEAST_GAIN: f64 = 1.04;
@@ -50,7 +52,8 @@ pub fn tune(pool: &mut Pool, weights: &[&Packed]) {
         return;
     }
     for format in Format::ALL {
-        let of_format: Vec<&Packed> = weights.iter().copied().filter(|weights| weights.format == format).collect();
+        let is_sample = |weights: &&Packed| weights.format == format && weights.len_bytes() <= MOST_BYTES;
+        let of_format: Vec<&Packed> = weights.iter().copied().filter(is_sample).collect();
         if of_format.iter().map(|weights| weights.len_bytes()).sum::<usize>() >= LEAST_BYTES {
             choose(pool, format, &of_format);
         }

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     neon_formats::{At, Blocks, Codes, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Scales},
-    shared::{From, each_group, for_format},
+    shared::{From, each_group, for_format, rows_together},
 };
 use crate::{Activations, Level, Packed, activations::GROUP, packed::LANES};
 
@@ -208,15 +208,9 @@ unsafe fn many<D: Dot, B: Blocks>(
     unsafe {
         for row in (first..end).step_by(ROWS) {
             take_apart::<B>(matrix, row, tile);
-            let mut at = 0;
-            while at + TOGETHER <= activations.rows {
-                multiply::<D, B, TOGETHER>(tile, activations, at, out, matrix.rows, row, end);
-                at += TOGETHER;
-            }
-            while at < activations.rows {
-                multiply::<D, B, 1>(tile, activations, at, out, matrix.rows, row, end);
-                at += 1;
-            }
+            rows_together!(activations.rows, TOGETHER, at, COUNT => {
+                multiply::<D, B, COUNT>(tile, activations, at, out, matrix.rows, row, end);
+            });
         }
     }
 }

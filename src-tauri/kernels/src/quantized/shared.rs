@@ -37,6 +37,25 @@ macro_rules! each_group {
 }
 pub(super) use each_group;
 
+/// Runs a macro's body for `$rows` rows of activations, `$together` at a time and the last ones alone; `$at` is the first
+/// of them, and how many they are is the constant `$count`.
+macro_rules! rows_together {
+    ($rows:expr, $together:expr, $at:ident, $count:ident => $body:block) => {{
+        let mut $at = 0;
+        while $at + $together <= $rows {
+            const $count: usize = $together;
+            $body
+            $at += $together;
+        }
+        while $at < $rows {
+            const $count: usize = 1;
+            $body
+            $at += 1;
+        }
+    }};
+}
+pub(super) use rows_together;
+
 /// Calls the kernel `$run` for the caller's type of a quantized format.
 macro_rules! for_format {
     ($format:expr, $run:ident($tile:expr, $matrix:expr, $first:expr, $end:expr, $activations:expr, $out:expr)) => {

@@ -7,7 +7,7 @@ use std::{arch::x86_64::*, cell::RefCell};
 use super::{
     formats::{Blocks, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0},
     formats_k::{Q2K, Q3K, Q4K, Q5K, Q6K},
-    shared::{From, each_group, for_format},
+    shared::{From, each_group, for_format, rows_together},
     x86::codes_of_group,
 };
 use crate::{Activations, Packed, activations::GROUP, packed::LANES};
@@ -163,15 +163,9 @@ pub(super) unsafe fn product(matrix: &Packed, first: usize, end: usize, activati
             for row in (first..end).step_by(ROWS) {
                 take_apart::<B>(matrix, row, tile);
                 let (out, count) = (out.add(row), end - row);
-                let mut at = 0;
-                while at + TOGETHER <= activations.rows {
-                    multiply::<B, TOGETHER>(tile, activations, at, out, matrix.rows, count);
-                    at += TOGETHER;
-                }
-                while at < activations.rows {
-                    multiply::<B, 1>(tile, activations, at, out, matrix.rows, count);
-                    at += 1;
-                }
+                rows_together!(activations.rows, TOGETHER, at, COUNT => {
+                    multiply::<B, COUNT>(tile, activations, at, out, matrix.rows, count);
+                });
             }
         }
     }

@@ -9,7 +9,7 @@ use super::{
     dot::{Dot, Multiply, Vnni512, VnniAvx},
     formats::{Blocks, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Scales},
     formats_k::{Q2K, Q3K, Q4K, Q5K, Q6K},
-    shared::{From, each_group, for_format},
+    shared::{From, each_group, for_format, rows_together},
 };
 use crate::{Activations, Level, Packed, activations::GROUP, ahead, packed::LANES};
 
@@ -212,15 +212,9 @@ unsafe fn many<D: Dot, B: Blocks>(
     unsafe {
         for row in (first..end).step_by(LANES) {
             take_apart::<B>(matrix, row, tile);
-            let mut at = 0;
-            while at + TOGETHER <= activations.rows {
-                multiply::<D, B, TOGETHER>(tile, activations, at, out, matrix.rows, row, end);
-                at += TOGETHER;
-            }
-            while at < activations.rows {
-                multiply::<D, B, 1>(tile, activations, at, out, matrix.rows, row, end);
-                at += 1;
-            }
+            rows_together!(activations.rows, TOGETHER, at, COUNT => {
+                multiply::<D, B, COUNT>(tile, activations, at, out, matrix.rows, row, end);
+            });
         }
     }
 }
