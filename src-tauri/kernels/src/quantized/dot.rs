@@ -2,15 +2,17 @@
 
 use std::arch::x86_64::*;
 
-use super::{formats::Blocks, shared::From, x86::four};
+use super::{
+    formats::Blocks,
+    shared::{From, each_vector},
+    x86::four,
+};
 
 /// The 8-bit dot product of an instruction set: each 32-bit lane gains four products of codes and activations.
 ///
 /// # Safety
 /// Needs the instruction set.
 pub(super) unsafe trait Dot {
-    /// Whether codes may be anything that fits 8 bits, so that they can stay higher than at the lowest bits.
-    const IN_PLACE: bool;
     /// Whether codes beyond 128 are multiplied as the signed numbers that they stand for, 128 less.
     const SIGNED: bool = false;
     unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i;
@@ -51,8 +53,6 @@ pub(super) unsafe trait Dot {
 pub(super) struct Vnni512;
 // SAFETY: one instruction of AVX-512 VNNI with VL.
 unsafe impl Dot for Vnni512 {
-    const IN_PLACE: bool = true;
-
     #[inline(always)]
     unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
         unsafe { _mm256_dpbusd_epi32(sum, codes, activations) }
@@ -62,8 +62,6 @@ unsafe impl Dot for Vnni512 {
 pub(super) struct VnniAvx;
 // SAFETY: one instruction of AVX-VNNI.
 unsafe impl Dot for VnniAvx {
-    const IN_PLACE: bool = true;
-
     #[inline(always)]
     unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
         unsafe { _mm256_dpbusd_avx_epi32(sum, codes, activations) }
@@ -90,7 +88,7 @@ impl Multiply {
     #[inline(always)]
     unsafe fn add<B: Blocks>(i: usize, count: usize, pairs: __m256i, narrow: &mut __m256i, wide: &mut __m256i) {
         unsafe {
-            let fit = (i16::MAX as i32 / (2 * 127 * B::MOST)).max(1) as usize;
+            let fit = (i16::MAX as i32 / (2 * 127 * B::MOST_LIFTED)).max(1) as usize;
             *narrow = if i.is_multiple_of(fit) { pairs } else { _mm256_add_epi16(*narrow, pairs) };
             if (i + 1).is_multiple_of(fit) || i + 1 == count {
                 *wide = _mm256_add_epi32(*wide, _mm256_madd_epi16(*narrow, _mm256_set1_epi16(1)));
@@ -113,7 +111,6 @@ impl Multiply {
 
 // SAFETY: instructions of AVX2.
 unsafe impl Dot for Multiply {
-    const IN_PLACE: bool = false;
     const SIGNED: bool = true;
 
     #[inline(always)]
@@ -148,13 +145,13 @@ unsafe impl Dot for Multiply {
         unsafe {
             let count = if B::HALVES { 4 } else { 8 };
             let (mut narrow, mut sums) = ([_mm256_setzero_si256(); 4], [[_mm256_setzero_si256(); 2]; 4]);
-            for i in 0..8 {
-                let codes = B::codes::<IN_BLOCK>(block, i, false);
+            each_vector!(I => {
+                let codes = B::codes::<IN_BLOCK>(block, I, true);
                 for k in 0..B::TOGETHER {
-                    let pairs = Self::pairs::<B>(codes[k], four(from, group + k, i));
-                    Self::add::<B>(i % count, count, pairs, &mut narrow[k], &mut sums[k][i / count]);
+                    let pairs = Self::pairs::<B>(codes[k], four(from, group + k, I));
+                    Self::add::<B>(I % count, count, pairs, &mut narrow[k], &mut sums[k][I / count]);
                 }
-            }
+            });
             sums
         }
     }

@@ -25,14 +25,16 @@ pub(super) unsafe trait Blocks {
     const MOST: i32;
     /// Groups whose codes share words: these are taken apart together, so that every word is read once and in order.
     const TOGETHER: usize = 1;
-    /// Of each of these, how many bits higher than at the lowest the codes are where they stay in place. Only for
-    /// formats of which the products of 16 codes fit 16 bits.
+    /// Of each of these, how many bits higher than at the lowest the codes are where they are lifted, which spares
+    /// shifts. Only for formats of which the products of 16 codes fit 16 bits.
     const LIFTS: [i32; 4] = [0; 4];
+    /// The largest lifted code.
+    const MOST_LIFTED: i32 = Self::MOST;
 
     /// The scales of group `GROUP`.
     unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales;
     /// Codes `4 * i..4 * i + 4` of each row, of group `GROUP` and those it is together with.
-    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, in_place: bool) -> Codes;
+    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, lifted: bool) -> Codes;
 }
 
 /// What turns a group's whole numbers into its share of eight results.

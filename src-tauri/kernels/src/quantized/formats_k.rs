@@ -10,7 +10,8 @@ pub(super) struct Q2K;
 unsafe impl Blocks for Q2K {
     const GROUPS: usize = 8;
     const TOGETHER: usize = 4;
-    const LIFTS: [i32; 4] = [0, 2, 4, 6];
+    const LIFTS: [i32; 4] = [0, 2, 0, 2];
+    const MOST_LIFTED: i32 = 3 << 2;
     const BYTES: usize = 84;
     const HALVES: bool = true;
     const MOST: i32 = 3;
@@ -27,11 +28,11 @@ unsafe impl Blocks for Q2K {
     }
 
     #[inline(always)]
-    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, in_place: bool) -> Codes {
+    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, lifted: bool) -> Codes {
         unsafe {
             let word = word(block, 4, 4 + GROUP / 4 * 8 + i);
-            if in_place {
-                return [bits(word, 0, 0x03), bits(word, 0, 0x0c), bits(word, 0, 0x30), bits(word, 0, 0xc0)];
+            if lifted {
+                return [bits(word, 0, 0x03), bits(word, 0, 0x0c), bits(word, 4, 0x03), bits(word, 4, 0x0c)];
             }
             [bits(word, 0, 3), bits(word, 2, 3), bits(word, 4, 3), bits(word, 6, 3)]
         }
@@ -43,8 +44,8 @@ pub(super) struct Q3K;
 unsafe impl Blocks for Q3K {
     const GROUPS: usize = 8;
     const TOGETHER: usize = 4;
-    // A third bit has no room above the highest pair of bits.
-    const LIFTS: [i32; 4] = [0, 2, 4, 4];
+    const LIFTS: [i32; 4] = [0, 2, 0, 2];
+    const MOST_LIFTED: i32 = 7 << 2;
     const BYTES: usize = 110;
     const HALVES: bool = true;
     const MOST: i32 = 7;
@@ -63,17 +64,17 @@ unsafe impl Blocks for Q3K {
     }
 
     #[inline(always)]
-    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, in_place: bool) -> Codes {
+    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, lifted: bool) -> Codes {
         unsafe {
             let first = GROUP as i32 / 4 * 4;
             let low = word(block, 2, place(Format::Q3K, 8 + GROUP / 4 * 8 + i));
             let high = word(block, 2, place(Format::Q3K, i));
-            if in_place {
+            if lifted {
                 return [
                     _mm256_or_si256(bits(low, 0, 0x03), bits(high, first - 2, 0x04)),
                     _mm256_or_si256(bits(low, 0, 0x0c), bits(high, first - 3, 0x10)),
-                    _mm256_or_si256(bits(low, 0, 0x30), bits(high, first - 4, 0x40)),
-                    _mm256_or_si256(bits(low, 2, 0x30), bits(high, first - 3, 0x40)),
+                    _mm256_or_si256(bits(low, 4, 0x03), bits(high, first, 0x04)),
+                    _mm256_or_si256(bits(low, 4, 0x0c), bits(high, first - 1, 0x10)),
                 ];
             }
             [

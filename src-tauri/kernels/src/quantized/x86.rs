@@ -36,20 +36,19 @@ unsafe fn accumulate<D: Dot, B: Blocks>(
         let zero = if D::SIGNED && B::MOST > 128 { B::ZERO - 128 } else { B::ZERO };
         if B::HALVES {
             let in_halves = _mm256_set1_epi32(from.half_sums.add(2 * group).cast::<i32>().read_unaligned());
-            let mut whole = if 16 * 127 * B::MOST <= i16::MAX as i32 {
+            let whole = if 16 * 127 * (B::MOST + zero) <= i16::MAX as i32 {
                 let two = _mm256_sll_epi32(two, _mm_cvtsi32_si128(16 - lift));
                 let one = _mm256_srl_epi32(one, _mm_cvtsi32_si128(lift));
                 let pairs = _mm256_blend_epi16::<0b1010_1010>(one, two);
-                _mm256_madd_epi16(pairs, scales.factors[0])
+                let zeros = _mm256_mullo_epi16(in_halves, _mm256_set1_epi16(zero as i16));
+                _mm256_madd_epi16(_mm256_sub_epi16(pairs, zeros), scales.factors[0])
             } else {
                 let first = _mm256_srai_epi32::<16>(_mm256_slli_epi32::<16>(scales.factors[0]));
                 let second = _mm256_srai_epi32::<16>(scales.factors[0]);
-                _mm256_add_epi32(_mm256_mullo_epi32(one, first), _mm256_mullo_epi32(two, second))
-            };
-            if zero != 0 {
+                let products = _mm256_add_epi32(_mm256_mullo_epi32(one, first), _mm256_mullo_epi32(two, second));
                 let zeros = _mm256_madd_epi16(scales.factors[0], in_halves);
-                whole = _mm256_sub_epi32(whole, _mm256_mullo_epi32(zeros, _mm256_set1_epi32(zero)));
-            }
+                _mm256_sub_epi32(products, _mm256_mullo_epi32(zeros, _mm256_set1_epi32(zero)))
+            };
             if !B::AFFINE {
                 return _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), scale, sum);
             }
@@ -167,14 +166,13 @@ unsafe fn few<D: Dot, B: Blocks, const A: usize>(
                     let group = index * B::GROUPS + IN_BLOCK;
                     fetch::<B>(block, IN_BLOCK, ahead);
                     // The sums of several groups and more than one row would not stay in registers.
-                    if A == 1 && (D::IN_PLACE || B::TOGETHER > 1) {
+                    if A == 1 {
                         let in_set = IN_BLOCK % B::TOGETHER;
                         if in_set == 0 {
                             sums = D::products::<B, IN_BLOCK>(block, group, &from[0]);
                         }
-                        let lift = if D::IN_PLACE { B::LIFTS[in_set] } else { 0 };
                         let scales = B::scales::<IN_BLOCK>(block);
-                        results[0] = accumulate::<D, B>(results[0], sums[in_set], lift, &scales, &from[0], group);
+                        results[0] = accumulate::<D, B>(results[0], sums[in_set], B::LIFTS[in_set], &scales, &from[0], group);
                     } else {
                         let (codes, scales) = (codes_of_group::<B, IN_BLOCK>(block), B::scales::<IN_BLOCK>(block));
                         add_group::<D, B, A>(&codes, &scales, group, &from, &mut results);
