@@ -61,6 +61,26 @@ test("Stop ends the answer, Continue writes on in it", async () => {
   expect(await answers(page).count()).toBe(1);
 });
 
+test("an answer that goes on and ends before the request for it is as it ended", async () => {
+  const page = await open({ reply: LONG });
+  await send(page, "Count");
+  await see(answers(page).getByText("word5"));
+  await field(page).press("Escape");
+  await see(answers(page).getByText("Stopped", { exact: true }));
+  const before = await answers(page).locator(".markdown").innerText();
+  await page.evaluate(() => {
+    window.__fake.options.reply = " and the rest.";
+    window.__fake.options.held = ["chat_continue"];
+  });
+  await page.getByRole("button", { name: "Continue" }).click();
+  await see(answers(page).getByText(`${before} and the rest.`));
+  await page.evaluate(() => window.__fake.release());
+  expect(await answers(page).locator(".markdown").innerText()).toBe(
+    `${before} and the rest.`,
+  );
+  await miss(page.getByRole("button", { name: "Stop the answer" }));
+});
+
 test("Esc stops too", async () => {
   const page = await open({ reply: LONG });
   await send(page, "Count");

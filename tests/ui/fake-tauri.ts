@@ -47,6 +47,7 @@ const options: FakeOptions = {
   crashAfterTicks: null,
   failures: {},
   delays: {},
+  held: [],
   ...window.__fakeOptions,
 };
 
@@ -61,7 +62,8 @@ function emit(event: CoreEvent) {
 }
 
 const core = new Core(options, emit);
-window.__fake = { options, calls: [], emit };
+let release = () => {};
+window.__fake = { options, calls: [], emit, release: () => release() };
 
 async function invoke(
   command: string,
@@ -74,7 +76,11 @@ async function invoke(
     channel = Number(String(sent.channel).replace("__CHANNEL__:", ""));
     return null;
   }
-  return core.answer(command, sent);
+  const answer = await core.answer(command, sent);
+  if (options.held.includes(command)) {
+    await new Promise<void>((resolve) => (release = resolve));
+  }
+  return answer;
 }
 
 Object.assign(window, {

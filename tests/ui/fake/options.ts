@@ -61,6 +61,8 @@ export type FakeOptions = {
   failures: Record<string, ErrorReport>;
   /** Commands that take so many milliseconds. */
   delays: Record<string, number>;
+  /** Commands that are done at once, but answer only when the test releases them. */
+  held: string[];
 };
 
 /** What a test can see and do in the page through `window.__fake`. */
@@ -68,6 +70,7 @@ export type FakeHandle = {
   options: FakeOptions;
   calls: { command: string; args: Record<string, unknown> }[];
   emit: (event: import("../../../ui/src/bindings").CoreEvent) => void;
+  release: () => void;
 };
 
 declare global {

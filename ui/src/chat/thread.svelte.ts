@@ -31,7 +31,7 @@ class Thread {
   /** The answer that is being written here, if one is. */
   streaming = $derived(this.messages.find((message) => message.status === "streaming") ?? null);
 
-  /** Pieces for answers that an open request has still to bring. */
+  /** What came of answers while a request is open, which may bring them, or bring them as they were before. */
   #early: Streamed[] = [];
   #requests = 0;
   #rereadAt = Number.NEGATIVE_INFINITY;
@@ -195,9 +195,10 @@ class Thread {
       const id = event.type === "answer_delta" ? event.message_id : event.message.id;
       const at = this.messages.findIndex((message) => message.id === id);
       const message = this.messages[at];
-      if (!message) {
-        if (this.#requests > 0) this.#early.push(event);
-      } else if (event.type === "answer_finished") {
+      // Also of an answer that is here: one that goes on may end before the request that it should.
+      if (this.#requests > 0) this.#early.push(event);
+      if (!message) continue;
+      if (event.type === "answer_finished") {
         this.messages[at] = event.message;
       } else if (message.status === "streaming") {
         const joined = join(message.text, event.offset_utf16, event.text);
