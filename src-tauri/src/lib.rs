@@ -2,6 +2,8 @@
 
 mod commands;
 mod instance;
+#[cfg(target_os = "linux")]
+mod painting;
 mod shell;
 
 use std::{path::Path, process::ExitCode};
@@ -16,6 +18,8 @@ use shell::Shell;
 
 /// Opens the window and returns when it is closed.
 pub fn run() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    painting::choose();
     if cfg!(target_os = "linux") && ["DISPLAY", "WAYLAND_DISPLAY"].iter().all(|name| std::env::var_os(name).is_none()) {
         eprintln!("There is no display to open a window on. `tektra-cli chat` converses in the terminal.");
         return ExitCode::FAILURE;

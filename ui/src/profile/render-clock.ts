@@ -1,4 +1,5 @@
 import type { CoreEvent } from "../bindings";
+import { whenPainted } from "../lib/painted";
 
 /** A frame later than this was held up by a window that could not be seen. */
 const LATEST_MS = 1000;
@@ -7,19 +8,6 @@ const LATEST_MS = 1000;
 export type Rendered = { messageId: string; milliseconds: number; frames: number };
 
 type Answer = { milliseconds: number; frames: number };
-
-/** Calls back when the frame that is being prepared has been painted. */
-function afterPaint(run: () => void): void {
-  requestAnimationFrame(() => {
-    // A message is handled after the painting that follows the callbacks of a frame.
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      run();
-    };
-    port2.postMessage(null);
-  });
-}
 
 /** Measures the time from the arrival of an answer's pieces to the frame that shows them. */
 export class RenderClock {
@@ -32,7 +20,7 @@ export class RenderClock {
   constructor(
     private onend: (rendered: Rendered) => void,
     private now: () => number = () => performance.now(),
-    private painted: (run: () => void) => void = afterPaint,
+    private painted: (run: () => void) => void = (run) => requestAnimationFrame(() => whenPainted(run)),
   ) {}
 
   /** Takes a piece of an answer that is on the screen, or its end. */
