@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"Xvfb": "xvfb", "xwininfo": "x11-utils", "xdotool": "xdotool"}
 PROCESSES = {"tektra": "window", "WebKitWebProcess": "WebKit web process",
              "WebKitNetworkProcess": "WebKit network process", "tektra-engine": "engine"}
+STORY = "Write a long story about the sea, the moon and a lighthouse."
 QUESTIONS, SENTENCE = ("Tell me about the sea.", "And the sky?"), "The quick brown fox jumps over the lazy dog. "
 
 
@@ -250,7 +251,7 @@ def idle(options, report):
                 say_hi(home, place[0])
                 time.sleep(settle)
                 parts = parts_of(pid)
-                add_each(report, "Idle CPU", "%", f"of one core over {seconds} s", cpu_percent(parts, seconds))
+                add_each(report, "Idle CPU", "%", f"of one core over {seconds} s", cpu_percent(parts, lambda: time.sleep(seconds)))
                 add_each(report, "Memory", "MiB", "PSS", {part: pss_mib(pid) for part, pid in parts.items()})
 
 
@@ -265,13 +266,26 @@ def resources(options, report):
                 run(["xdotool", "key", "ctrl+4"], environment=place[0])
                 time.sleep(settle)
                 parts = parts_of(pid)
-                add_each(report, "Live charts", "%", f"of one core over {seconds} s", cpu_percent(parts, seconds), "resources shown at 1 Hz")
+                add_each(report, "Live charts", "%", f"of one core over {seconds} s", cpu_percent(parts, lambda: time.sleep(seconds)), "resources shown at 1 Hz")
 
 
-def cpu_percent(parts, seconds):
-    """What each process computes, in percent of one core."""
+def answer(options, report):
+    """A long answer in the window: how fast it is written, and what showing it takes."""
+    needs("xdotool")
+    with screen() as place:
+        for _ in range(min(options.reps, 3)):
+            with data_folder(options) as home, opened(options, home, *place) as (pid, _):
+                say_hi(home, place[0])
+                percent = cpu_percent(parts_of(pid), lambda: say("hi" if options.quick else STORY, home, place[0]))
+                speed = receipts(home)[-1]["decode_tokens_per_second"]
+                report.add("Decode in the window", "tok/s", "a long answer, up to 1,024 tokens", speed)
+                add_each(report, "Answering", "%", "of one core", percent, "that answer being written")
+
+
+def cpu_percent(parts, meanwhile):
+    """What each process computes meanwhile, in percent of one core."""
     begun, before = time.monotonic(), {part: cpu_s(pid) for part, pid in parts.items()}
-    time.sleep(seconds)
+    meanwhile()
     percent = 100 / (time.monotonic() - begun)
     return {part: percent * (cpu_s(pid) - before[part]) for part, pid in parts.items()}
 
@@ -282,11 +296,16 @@ def add_each(report, figure, unit, how, values, state="a conversation open, noth
 
 
 def say_hi(home, environment):
-    """Types into the composer, which has the focus, and waits for the whole answer."""
     time.sleep(2)
-    run(["xdotool", "type", "hi"], environment=environment)
+    say("hi", home, environment)
+
+
+def say(text, home, environment):
+    """Types into the composer, which has the focus, and waits for the whole answer."""
+    count = len(receipts(home) or [])
+    run(["xdotool", "type", text], environment=environment)
     run(["xdotool", "key", "Return"], environment=environment)
-    if not wait_for(lambda: receipts(home), 600, 0.5):
+    if not wait_for(lambda: len(receipts(home) or []) > count, 600, 0.2):
         raise Skip("typing into the window brought no answer in 10 minutes")
 
 
@@ -316,7 +335,7 @@ def socket(options, report):
     report.add("Engine socket, per token", "µs", "`measure-socket`", *samples)
 
 
-PARTS = {"second-start": second_start, "window": window, "model": model, "idle": idle, "resources": resources, "socket": socket}
+PARTS = {"second-start": second_start, "window": window, "model": model, "idle": idle, "resources": resources, "answer": answer, "socket": socket}
 
 
 def arguments():

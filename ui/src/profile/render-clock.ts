@@ -20,7 +20,8 @@ export class RenderClock {
   constructor(
     private onend: (rendered: Rendered) => void,
     private now: () => number = () => performance.now(),
-    private painted: (run: () => void) => void = (run) => requestAnimationFrame(() => whenPainted(run)),
+    private painted: (run: () => void) => void = (run) =>
+      requestAnimationFrame(() => whenPainted(run)),
   ) {}
 
   /** Takes a piece of an answer that is on the screen, or its end. */
