@@ -1,5 +1,5 @@
 import type { Page } from "playwright-core";
-import { key, someRuns } from "./bench-stories";
+import { key, onBoth, someRuns } from "./bench-stories";
 import { twoGpus } from "./fake/placement";
 import type { FakeOptions } from "./fake/options";
 import { field, see } from "./harness";
@@ -23,6 +23,18 @@ async function showRun(page: Page) {
   await see(page.getByRole("region", { name: "Results" }));
   await page.mouse.move(600, 4);
 }
+
+async function showBoth(page: Page) {
+  await showBench(page);
+  await page.getByRole("button", { name: /^Standard, 24 Nov/ }).click();
+  await see(page.getByRole("region", { name: "Results" }));
+  await page.mouse.move(600, 4);
+}
+
+const withGpu: Partial<FakeOptions> = {
+  models: manyModels,
+  bench: { runs: [onBoth], progress: null, cellMs: 60 },
+};
 
 /** The benchmark, for every size. */
 export const benchScenes: Record<string, Scene> = {
@@ -49,6 +61,7 @@ export const benchScenes: Record<string, Scene> = {
     play: showBench,
   },
   "bench-run": { options: world, play: showRun },
+  "bench-both": { options: withGpu, play: showBoth },
   "bench-compare": {
     options: world,
     play: async (page) => {
@@ -78,6 +91,16 @@ export const benchDetails: Record<string, Detail> = {
     options: world,
     play: async (page) => {
       await showRun(page);
+      await page
+        .getByRole("figure", { name: "Throughput against latency" })
+        .scrollIntoViewIfNeeded();
+    },
+  },
+  "bench-both-charts": {
+    size: [800, 600],
+    options: withGpu,
+    play: async (page) => {
+      await showBoth(page);
       await page
         .getByRole("figure", { name: "Throughput against latency" })
         .scrollIntoViewIfNeeded();

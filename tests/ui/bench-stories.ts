@@ -217,6 +217,66 @@ export const elsewhere = run(
   },
 );
 
+/** What memory of the GPU a cell took. */
+function onGpu(found: BenchCell, mib: number): BenchCell {
+  found.metrics.push(metric("peak_gpu_mib", mib, 0));
+  return found;
+}
+
+/** The same models on the processor and on a GPU. */
+export const onBoth = run(
+  "on-both",
+  [
+    cell(QWEN, { prefill: 38.4, decode: 9.21, mib: 2911 }),
+    cell(
+      { ...QWEN, depth_tokens: 4096 },
+      { prefill: 29.2, decode: 6.87, mib: 3544 },
+    ),
+    cell({ ...QWEN, batch: 4 }, { prefill: 37.9, decode: 15.3, mib: 2998 }),
+    onGpu(
+      cell(
+        { ...QWEN, placement: "GPU 0" },
+        { prefill: 3120, decode: 104, mib: 611 },
+      ),
+      3184,
+    ),
+    onGpu(
+      cell(
+        { ...QWEN, depth_tokens: 4096, placement: "GPU 0" },
+        { prefill: 2240, decode: 92.7, mib: 614 },
+      ),
+      3790,
+    ),
+    onGpu(
+      cell(
+        { ...QWEN, batch: 4, placement: "GPU 0" },
+        { prefill: 3098, decode: 287, mib: 618 },
+      ),
+      3302,
+    ),
+    refused(
+      { ...LLAMA, placement: "GPU 0" },
+      {
+        kind: "does_not_fit",
+        why: "9.62 GiB are needed, 7.41 GiB are free on GPU 0.",
+      },
+    ),
+  ],
+  { started_ms: Date.UTC(2026, 10, 24, 11, 5) },
+  {
+    machine: {
+      cpu: "AMD Ryzen 7 5800X",
+      cores: 8,
+      memory_mib: 32_044,
+      gpus: ["NVIDIA GeForce RTX 4060"],
+      system: "Linux 6.8",
+      tektra_version: "0.1.0",
+      engine_version: "0.6.0",
+      simd: "AVX2",
+    },
+  },
+);
+
 const rest: CellOutcome = { kind: "pending" };
 
 /** A run that ended with the program. */
