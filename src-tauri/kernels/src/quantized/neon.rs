@@ -208,7 +208,7 @@ unsafe fn many<D: Dot, B: Blocks>(
     unsafe {
         for row in (first..end).step_by(ROWS) {
             take_apart::<B>(matrix, row, tile);
-            rows_together!(activations.rows, TOGETHER, at, COUNT => {
+            rows_together!(0, activations.rows, TOGETHER, at, COUNT => {
                 multiply::<D, B, COUNT>(tile, activations, at, out, matrix.rows, row, end);
             });
         }

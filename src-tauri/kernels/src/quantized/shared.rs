@@ -52,11 +52,11 @@ macro_rules! each_vector {
 }
 pub(super) use each_vector;
 
-/// Runs a macro's body for `$rows` rows of activations, `$together` at a time and the last ones alone; `$at` is the first
-/// of them, and how many they are is the constant `$count`.
+/// Runs a macro's body for rows `$from..$rows` of activations, `$together` at a time and the last ones alone; `$at` is the
+/// first of them, and how many they are is the constant `$count`.
 macro_rules! rows_together {
-    ($rows:expr, $together:expr, $at:ident, $count:ident => $body:block) => {{
-        let mut $at = 0;
+    ($from:expr, $rows:expr, $together:expr, $at:ident, $count:ident => $body:block) => {{
+        let mut $at = $from;
         while $at + $together <= $rows {
             const $count: usize = $together;
             $body

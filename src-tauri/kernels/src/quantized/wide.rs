@@ -8,6 +8,7 @@ use super::{
     formats::{Blocks, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0},
     formats_k::{Q2K, Q3K, Q4K, Q5K, Q6K},
     shared::{From, each_group, for_format, rows_together},
+    tiles::{self, Products, Shapes},
     x86::codes_of_group,
 };
 use crate::{Activations, Packed, activations::GROUP, packed::LANES};
@@ -145,14 +146,62 @@ unsafe fn multiply<B: Blocks, const A: usize>(
     }
 }
 
+/// As [`multiply`], sixteen rows of activations at a time as long as there are as many; how many they were.
+#[inline(always)]
+unsafe fn multiply_tiles<B: Blocks>(
+    tile: &[Apart],
+    activations: &Activations,
+    out: *mut f32,
+    stride: usize,
+    count: usize,
+) -> usize {
+    unsafe {
+        let mask = if count < ROWS { (1 << count) - 1 } else { u16::MAX };
+        let mut products = [const { Products([[0; ROWS]; tiles::ROWS]) }; 2];
+        let mut at = 0;
+        while at + tiles::ROWS <= activations.rows {
+            let from: [From; tiles::ROWS] = std::array::from_fn(|a| From::row(activations, at + a));
+            let mut results = [_mm512_setzero_ps(); tiles::ROWS];
+            for (group, apart) in tile.iter().enumerate() {
+                for half in 0..1 + usize::from(B::HALVES) {
+                    let codes = from[0].codes.add(group * GROUP + half * GROUP / 2);
+                    let words = apart.codes.as_ptr().add(4 * half);
+                    tiles::multiply(codes, activations.columns, words.cast(), &mut products[half]);
+                }
+                for a in 0..tiles::ROWS {
+                    let one = _mm512_load_si512(products[0].0[a].as_ptr().cast());
+                    let two = if B::HALVES {
+                        _mm512_load_si512(products[1].0[a].as_ptr().cast())
+                    } else {
+                        _mm512_setzero_si512()
+                    };
+                    results[a] = accumulate::<B>(results[a], [one, two], apart, &from[a], group);
+                }
+            }
+            for (a, result) in results.into_iter().enumerate() {
+                _mm512_mask_storeu_ps(out.add((at + a) * stride), mask, result);
+            }
+            at += tiles::ROWS;
+        }
+        at
+    }
+}
+
 /// Rows `first..end` of `matrix` times every row of activations, tile by tile.
 ///
 /// # Safety
-/// As for the product with eight rows; the processor has AVX-512 with VNNI.
-pub(super) unsafe fn product(matrix: &Packed, first: usize, end: usize, activations: &Activations, out: *mut f32) {
+/// As for the product with eight rows; the processor has AVX-512 with VNNI, and AMX where it is to be used.
+pub(super) unsafe fn product(
+    with_amx: bool,
+    matrix: &Packed,
+    first: usize,
+    end: usize,
+    activations: &Activations,
+    out: *mut f32,
+) {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     unsafe fn run<B: Blocks>(
-        tile: &mut Vec<Apart>,
+        (with_amx, tile): (bool, &mut Vec<Apart>),
         matrix: &Packed,
         first: usize,
         end: usize,
@@ -160,15 +209,22 @@ pub(super) unsafe fn product(matrix: &Packed, first: usize, end: usize, activati
         out: *mut f32,
     ) {
         unsafe {
+            // Where there are offsets, adding up takes longer than multiplying, and tiles only add a way through memory.
+            let with_tiles = with_amx && !B::AFFINE && activations.rows >= tiles::ROWS;
+            let shapes = with_tiles.then(|| Shapes::set(if B::HALVES { 4 } else { 8 }));
             for row in (first..end).step_by(ROWS) {
                 take_apart::<B>(matrix, row, tile);
                 let (out, count) = (out.add(row), end - row);
-                rows_together!(activations.rows, TOGETHER, at, COUNT => {
+                let done =
+                    if shapes.is_some() { multiply_tiles::<B>(tile, activations, out, matrix.rows, count) } else { 0 };
+                rows_together!(done, activations.rows, TOGETHER, at, COUNT => {
                     multiply::<B, COUNT>(tile, activations, at, out, matrix.rows, count);
                 });
             }
         }
     }
     // Borrowed out here: a closure inside of a kernel would not have its instruction set.
-    TILE.with_borrow_mut(|tile| unsafe { for_format!(matrix.format, run(tile, matrix, first, end, activations, out)) });
+    TILE.with_borrow_mut(|tile| unsafe {
+        for_format!(matrix.format, run((with_amx, tile), matrix, first, end, activations, out))
+    });
 }

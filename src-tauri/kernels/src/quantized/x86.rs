@@ -210,7 +210,7 @@ unsafe fn many<D: Dot, B: Blocks>(
     unsafe {
         for row in (first..end).step_by(LANES) {
             take_apart::<B>(matrix, row, tile);
-            rows_together!(activations.rows, TOGETHER, at, COUNT => {
+            rows_together!(0, activations.rows, TOGETHER, at, COUNT => {
                 multiply::<D, B, COUNT>(tile, activations, at, out, matrix.rows, row, end);
             });
         }
@@ -299,13 +299,15 @@ pub(super) unsafe fn product(
             unsafe { for_format!(matrix.format, run($tile, matrix, first, end, activations, out)) }
         }};
     }
-    if level == Level::Avx512 && activations.rows >= ROWS_FOR_TILES {
+    if matches!(level, Level::Avx512 | Level::Amx) && activations.rows >= ROWS_FOR_TILES {
         // SAFETY: the caller's promises.
-        return unsafe { super::wide::product(matrix, first, end, activations, out) };
+        return unsafe { super::wide::product(level == Level::Amx, matrix, first, end, activations, out) };
     }
     // Borrowed out here: a closure inside of a kernel would not have its instruction set.
     TILE.with_borrow_mut(|tile| match level {
-        Level::Avx512 => with!("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", Vnni512, tile),
+        Level::Avx512 | Level::Amx => {
+            with!("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", Vnni512, tile)
+        }
         Level::AvxVnni => with!("avx2,fma,f16c,avxvnni", VnniAvx, tile),
         Level::Avx2 => with!("avx2,fma,f16c", Multiply, tile),
         Level::Portable | Level::NeonMultiply | Level::Neon => unreachable!("not a level of x86"),

@@ -25,6 +25,8 @@ pub enum Level {
     AvxVnni,
     /// AVX-512 F, BW, DQ, VL and VNNI.
     Avx512,
+    /// [`Level::Avx512`] and the 8-bit products of AMX's tiles.
+    Amx,
     /// NEON, which every 64-bit Arm processor has.
     NeonMultiply,
     /// [`Level::NeonMultiply`] and the 8-bit dot products of `dotprod`.
@@ -46,6 +48,9 @@ impl Level {
                 }
                 if has!("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni") {
                     levels.push(Self::Avx512);
+                    if crate::quantized::tiles::available() {
+                        levels.push(Self::Amx);
+                    }
                 }
             }
         }
@@ -66,6 +71,7 @@ impl Level {
             Self::Avx2 => "avx2",
             Self::AvxVnni => "avx-vnni",
             Self::Avx512 => "avx-512",
+            Self::Amx => "amx",
             Self::NeonMultiply => "neon-multiply",
             Self::Neon => "neon",
         }
@@ -202,7 +208,7 @@ macro_rules! at_every_level {
                 }
                 match $crate::simd::level() {
                     // SAFETY: `level` names only what the processor has.
-                    $crate::Level::Avx512 => return unsafe { avx512($($arg),*) },
+                    $crate::Level::Avx512 | $crate::Level::Amx => return unsafe { avx512($($arg),*) },
                     // SAFETY: the same.
                     $crate::Level::Avx2 | $crate::Level::AvxVnni => return unsafe { avx2($($arg),*) },
                     _ => {}
