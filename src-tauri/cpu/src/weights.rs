@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs::File, io, path::Path};
 use memmap2::Mmap;
 use tektra_cuda::GpuError;
 use tektra_gguf::{Header, HeaderError, Tensor};
-use tektra_kernels::{Format, Matrix, Packed, Pool, dequantize, ops::RopePairs};
+use tektra_kernels::{Format, Matrix, Packed, Pool, Room, dequantize, ops::RopePairs};
 
 /// Why a file cannot be run here.
 #[derive(Debug, thiserror::Error)]
@@ -251,9 +251,15 @@ pub(crate) struct LayerTensors {
     pub(crate) down: Weight,
 }
 
+impl LayerTensors {
+    fn matrices(&self) -> impl Iterator<Item = &Weight> {
+        self.products.iter().chain([&self.output]).chain(&self.gate_up).chain([&self.down])
+    }
+}
+
 impl Layer {
-    fn pack(tensors: LayerTensors, file: &ModelFile, pool: &mut Pool) -> io::Result<Self> {
-        let mut pack = |weight: &Weight| Packed::new(pool, &file.matrix(weight));
+    fn pack(tensors: LayerTensors, file: &ModelFile, pool: &mut Pool, room: &mut Room) -> io::Result<Self> {
+        let mut pack = |weight: &Weight| Packed::new(pool, &file.matrix(weight), room);
         let [query, key, value] = &tensors.products;
         let [gate, up] = &tensors.gate_up;
         Ok(Self {
@@ -304,13 +310,21 @@ impl Weights {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, LoadError> {
         let embedding = file.weight("token_embd.weight", shape.vocabulary, shape.dim)?;
-        let output = match first_layer {
-            0 => Some(Packed::new(pool, &file.matrix(&file.output(&shape)?))?),
-            _ => None,
-        };
-        let layers = (first_layer..shape.layers)
-            .map(|index| {
-                let layer = Layer::pack(file.layer(&shape, index)?, &file, pool)?;
+        let layers =
+            (first_layer..shape.layers).map(|index| file.layer(&shape, index)).collect::<Result<Vec<_>, _>>()?;
+        let output = (first_layer == 0).then(|| file.output(&shape)).transpose()?;
+        let sizes: Vec<usize> = layers
+            .iter()
+            .flat_map(LayerTensors::matrices)
+            .chain(&output)
+            .map(|weight| Packed::bytes_of(&file.matrix(weight)))
+            .collect();
+        let mut room = Room::new(sizes.iter().sum(), sizes.len())?;
+        let output = output.map(|output| Packed::new(pool, &file.matrix(&output), &mut room)).transpose()?;
+        let layers = (first_layer..)
+            .zip(layers)
+            .map(|(index, tensors)| {
+                let layer = Layer::pack(tensors, &file, pool, &mut room)?;
                 // So that the file never lies in memory as a whole beside its copy.
                 file.release();
                 progress(file.bytes_until_layer(&shape, index + 1));

@@ -22,6 +22,7 @@ mod attention;
 mod decode;
 mod float;
 mod format;
+mod memory;
 pub mod ops;
 mod packed;
 mod pool;
@@ -36,7 +37,8 @@ pub use attention::{
 };
 pub use decode::{dequantize, f16_to_f32, f32_to_f16};
 pub use format::{Format, Matrix};
-pub use packed::{Packed, memory};
+pub use memory::{Piece, Room};
+pub use packed::Packed;
 pub use pool::Pool;
 pub use product::{Product, multiply};
 pub use simd::{Level, level};

@@ -2,9 +2,11 @@
 
 use std::io;
 
-use memmap2::MmapMut;
-
-use crate::{Format, Matrix, Pool, simd};
+use crate::{
+    Format, Matrix, Pool,
+    memory::{Piece, Room},
+    simd,
+};
 
 /// Rows that lie side by side.
 pub(crate) const LANES: usize = 8;
@@ -21,17 +23,17 @@ pub struct Packed {
     pub(crate) format: Format,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    bytes: MmapMut,
+    bytes: Piece,
 }
 
 impl Packed {
-    /// Packs a matrix.
+    /// Packs a matrix, in the next bytes of `room` or, where those are too few, in memory of its own.
     ///
     /// # Errors
     /// When the system gives no memory.
-    pub fn new(pool: &mut Pool, matrix: &Matrix<'_>) -> io::Result<Self> {
+    pub fn new(pool: &mut Pool, matrix: &Matrix<'_>, room: &mut Room) -> io::Result<Self> {
         let row_bytes = matrix.row_bytes();
-        let mut bytes = memory((row_bytes * matrix.rows.next_multiple_of(LANES)).max(1))?;
+        let mut bytes = room.take(Self::bytes_of(matrix))?;
         let mut groups: Vec<_> = bytes.chunks_exact_mut((row_bytes * LANES).max(1)).enumerate().collect();
         pool.for_each(&mut groups, |(group, out)| {
             for lane in 0..LANES.min(matrix.rows - *group * LANES) {
@@ -44,6 +46,11 @@ impl Packed {
             }
         });
         Ok(Self { format: matrix.format, rows: matrix.rows, columns: matrix.columns, bytes })
+    }
+
+    /// Bytes that a matrix takes when it is packed.
+    pub fn bytes_of(matrix: &Matrix<'_>) -> usize {
+        matrix.row_bytes() * matrix.rows.next_multiple_of(LANES)
     }
 
     /// Bytes held.
@@ -74,19 +81,6 @@ impl Packed {
             word.copy_from_slice(&packed_words[place(self.format, index)][4 * lane..][..4]);
         }
     }
-}
-
-/// Memory of zeros for weights, in large pages where the system has them: with small ones the processor looks up an
-/// address every 4 KiB, which it cannot do as fast as it reads.
-///
-/// # Errors
-/// When the system gives no memory.
-pub fn memory(len: usize) -> io::Result<MmapMut> {
-    let bytes = MmapMut::map_anon(len)?;
-    #[cfg(all(target_os = "linux", not(miri)))]
-    // A kernel without large pages says no, which only costs speed.
-    let _ = bytes.advise(memmap2::Advice::HugePage);
-    Ok(bytes)
 }
 
 fn place_floats(format: Format, row: &[u8], lane: usize, out: &mut [u8]) {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tektra_kernels::{AHEAD_BYTES, Pool};
+use tektra_kernels::{AHEAD_BYTES, Piece, Pool};
 
 /// How fast `threads` threads read memory, in GB/s (10^9 bytes): the ceiling of decoding. The best of nine times over
 /// half a GiB of memory like that of the weights, with each of the distances that products ask ahead.
@@ -12,7 +12,7 @@ use tektra_kernels::{AHEAD_BYTES, Pool};
 pub fn read_gigabytes_per_second(threads: usize) -> std::io::Result<f64> {
     const BYTES: usize = 512 << 20;
     const CHUNK: usize = 2 << 20;
-    let mut memory = tektra_kernels::memory(BYTES)?;
+    let mut memory = Piece::new(BYTES)?;
     // Pages that were never written are all the same one.
     memory.fill(1);
     let mut pool = Pool::new(threads)?;

@@ -1,0 +1,111 @@
+//! Memory for weights.
+
+use std::{
+    io,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
+
+use memmap2::MmapMut;
+
+/// Where large pages begin.
+const LARGE_PAGE: usize = 2 << 20;
+/// Bytes of a cache line: where a piece begins.
+const LINE: usize = 64;
+
+/// Memory of zeros for the weights of a model, one matrix behind the other, in large pages where the system has them.
+///
+/// With small ones the processor looks up an address every 4 KiB, which it cannot do as fast as it reads; and the matrices
+/// of a small model, each by itself, would be shorter than a large page.
+#[derive(Default)]
+pub struct Room {
+    /// What is left.
+    rest: Option<Piece>,
+}
+
+impl Room {
+    /// Room for `matrices` matrices of `bytes` bytes in all.
+    ///
+    /// # Errors
+    /// When the system gives no memory.
+    pub fn new(bytes: usize, matrices: usize) -> io::Result<Self> {
+        Ok(Self { rest: Some(Piece::new(bytes + matrices * LINE)?) })
+    }
+
+    /// The next `len` bytes, or memory of its own where that is not left.
+    pub(crate) fn take(&mut self, len: usize) -> io::Result<Piece> {
+        let padded = len.next_multiple_of(LINE);
+        match &mut self.rest {
+            Some(rest) if rest.len >= padded => {
+                let piece = Piece { memory: rest.memory.clone(), start: rest.start, len };
+                rest.start += padded;
+                rest.len -= padded;
+                Ok(piece)
+            }
+            _ => Piece::new(len),
+        }
+    }
+}
+
+/// A part of some memory that is nobody else's; the memory goes with its last part.
+pub struct Piece {
+    memory: Arc<MmapMut>,
+    start: usize,
+    len: usize,
+}
+
+impl Piece {
+    /// `len` bytes of memory of their own, which begin where a large page does.
+    ///
+    /// # Errors
+    /// When the system gives no memory.
+    pub fn new(len: usize) -> io::Result<Self> {
+        let memory = MmapMut::map_anon(len + LARGE_PAGE)?;
+        #[cfg(all(target_os = "linux", not(miri)))]
+        // A kernel without large pages says no, which only costs speed.
+        let _ = memory.advise(memmap2::Advice::HugePage);
+        let start = memory.as_ptr().align_offset(LARGE_PAGE).min(LARGE_PAGE);
+        Ok(Self { memory: Arc::new(memory), start, len })
+    }
+}
+
+impl Deref for Piece {
+    type Target = [u8];
+
+    #[inline(always)]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: within the memory, and whoever may write there has this piece to itself.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(self.start), self.len) }
+    }
+}
+
+impl DerefMut for Piece {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: within the memory, which is writable, and no other piece has a byte of this one.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr().add(self.start).cast_mut(), self.len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_apart_and_outlive_their_room() {
+        let lens = [1, 64, 1000, 3 << 20];
+        let mut room = Room::new(lens.iter().sum(), lens.len()).expect("memory");
+        let mut pieces: Vec<Piece> = lens.iter().map(|&len| room.take(len).expect("memory")).collect();
+        assert!(pieces.iter().all(|piece| Arc::ptr_eq(&piece.memory, &pieces[0].memory)), "all had room");
+        let beyond = room.take(4096).expect("memory");
+        assert!(!Arc::ptr_eq(&beyond.memory, &pieces[0].memory), "there was none left");
+        drop(room);
+        for (value, piece) in (1..).zip(&mut pieces) {
+            assert!(piece.iter().all(|&byte| byte == 0), "memory of zeros");
+            piece.fill(value);
+        }
+        for ((value, len), piece) in (1..).zip(lens).zip(&pieces) {
+            assert!(piece.len() == len && piece.iter().all(|&byte| byte == value), "{len} bytes of their own");
+            assert_eq!(piece.as_ptr().align_offset(LINE), 0, "a vector lies in one cache line");
+        }
+    }
+}
