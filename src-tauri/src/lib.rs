@@ -1,5 +1,6 @@
 //! The window: the only code that knows Tauri. Commands forward to [`tektra_core`], events come back over one channel.
 
+mod carry;
 mod commands;
 mod instance;
 #[cfg(target_os = "linux")]

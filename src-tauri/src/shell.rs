@@ -7,7 +7,8 @@ use std::{
 
 use tauri::{AppHandle, Manager, async_runtime::JoinHandle, ipc::Channel};
 use tektra_core::{CoreEvent, EngineOptions, ErrorReport, Home, Tektra};
-use tokio::sync::broadcast::error::RecvError;
+
+use crate::carry::{GATHER, carry};
 
 /// The core, once its data folder could be opened, and the task that carries its events.
 pub(crate) struct Shell {
@@ -41,29 +42,20 @@ impl Shell {
     /// Sends everything that happens into `channel`, in place of an earlier one: a reloaded page subscribes anew.
     pub(crate) async fn subscribe(&self, channel: Channel<CoreEvent>) -> Result<(), ErrorReport> {
         let core = self.core().await?;
-        let mut events = core.events();
+        let events = core.events();
         let _ = channel.send(CoreEvent::EngineState { state: core.engine().state().borrow().clone() });
         let _ = channel.send(CoreEvent::StoreTrouble { error: core.trouble() });
-        let carrying = tauri::async_runtime::spawn(async move {
-            loop {
-                match events.recv().await {
-                    Ok(event) => {
-                        let answer = match &event {
-                            CoreEvent::AnswerDelta { message_id, .. } => Some(message_id.clone()),
-                            _ => None,
-                        };
-                        let begun = Instant::now();
-                        let _ = channel.send(event);
-                        if let Some(answer) = answer {
-                            core.profile_ipc(&answer, begun.elapsed());
-                        }
-                    }
-                    // The page sees the gap by the offsets and reads the conversation anew.
-                    Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "the window is too slow for the events"),
-                    Err(RecvError::Closed) => return,
-                }
+        let carrying = tauri::async_runtime::spawn(carry(events, GATHER, move |event| {
+            let answer = match &event {
+                CoreEvent::AnswerDelta { message_id, .. } => Some(message_id.clone()),
+                _ => None,
+            };
+            let begun = Instant::now();
+            let _ = channel.send(event);
+            if let Some(answer) = answer {
+                core.profile_ipc(&answer, begun.elapsed());
             }
-        });
+        }));
         let earlier = self.events.lock().unwrap_or_else(PoisonError::into_inner).replace(carrying);
         if let Some(earlier) = earlier {
             earlier.abort();

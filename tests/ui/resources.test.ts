@@ -89,8 +89,11 @@ test("samples arrive and are shown, in the view and in the strip", async () => {
   await until(() => figure(page, "CPU", "All").innerText(), "87 %");
   await see(strip(page).getByText("87 %"));
   expect(await figure(page, "Memory", "Weights").innerText()).toBe("438 MiB");
-  await see(page.getByRole("row", { name: "CPU, All 87 %" }));
   await until(() => paints(page, "CPU", "--series-cpu"), true);
+  // What is read aloud changes every five seconds at most.
+  await see(page.getByRole("row", { name: "CPU, All 31 %" }));
+  await emit(page, oneSample(start + 5000, { cpu: cpu(62) }));
+  await see(page.getByRole("row", { name: "CPU, All 62 %" }));
 });
 
 test("the machine is looked at only while something shows it", async () => {

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import {
+  clock,
   count,
   counted,
   brief,
@@ -84,4 +85,9 @@ test("parameters are counted in millions and billions", () => {
   expect(parameters(7615.6)).toBe("7.62 B");
   expect(parameters(0)).toBe("");
   expect(parameters(null)).toBe("");
+});
+
+test("a moment of the day has two digits for each part", () => {
+  expect(clock(new Date(2026, 10, 9, 6, 4, 5).getTime())).toBe("06:04:05");
+  expect(clock(new Date(2026, 10, 9, 23, 59, 59).getTime())).toBe("23:59:59");
 });

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { GpuSample, ResourceSample } from "../bindings";
 import { bareSample } from "./bare-sample";
-import { chartsOf, gpusOf, percent } from "./charts";
+import { chartsOf, gpusOf, kept, percent } from "./charts";
 
 const bare: ResourceSample = {
   ...bareSample(1000),
@@ -152,4 +152,15 @@ test("slow transfers are written in KiB/s, which the axis has room for", () => {
     "10.2 KiB/s",
     "212 MiB/s",
   ]);
+});
+
+test("a chart stays the same one until its lines, its end or its heading change", () => {
+  const first = chartsOf([bare], false);
+  const again = kept(first, chartsOf([bare], false));
+  expect(again).toHaveLength(first.length);
+  again.forEach((chart, at) => expect(chart).toBe(first[at]));
+  const larger = { ...bare, memory: { ...bare.memory, total_mib: 16_000 } };
+  const [cpu, memory] = kept(first, chartsOf([bare, larger], false));
+  expect(cpu).toBe(first[0]);
+  expect(memory?.top).toBe(16_000);
 });

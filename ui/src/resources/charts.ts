@@ -270,3 +270,17 @@ export function chartsOf(samples: ResourceSample[], cpuDetails: boolean): Chart[
     }))
     .filter(({ series }) => series.length > 0);
 }
+
+/** Another set of lines is another chart. */
+export function keyOf({ id, series }: Chart): string {
+  return `${id} ${series.map(({ label }) => label).join("|")}`;
+}
+
+/** The charts of now, and of those that are as before the very same, so that nothing about them is done anew. */
+export function kept(before: Chart[], now: Chart[]): Chart[] {
+  const known = new Map(before.map((chart) => [keyOf(chart), chart]));
+  return now.map((chart) => {
+    const same = known.get(keyOf(chart));
+    return same?.top === chart.top && same.group === chart.group ? same : chart;
+  });
+}

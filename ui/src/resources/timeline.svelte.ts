@@ -6,6 +6,9 @@ import { lengthOf, within, zoomed, type Span } from "./span";
 /** How many minutes the charts can show. */
 export const RANGES_MIN = [1, 2, 5, 10];
 
+/** How long figures that nobody looks at may stand. */
+const CALM_MS = 5000;
+
 /** The one time axis of all charts: what it spans, whether it stands still, and the moment pointed at. */
 class Timeline {
   #minutes = $state(wishedRange());
@@ -23,6 +26,15 @@ class Timeline {
   readonly told = $derived.by((): Timed | null =>
     this.pointed === null ? (this.known.at(-1) ?? null) : nearest(this.columns, this.pointed),
   );
+
+  /** As what is told, but of the last five seconds at best while nothing is pointed at: for figures out of sight. */
+  readonly calm = $derived.by((): Timed | null => {
+    const { told } = this;
+    const age = (told?.at_ms ?? 0) - (this.#calm?.at_ms ?? -Infinity);
+    if (this.pointed !== null || age < 0 || age >= CALM_MS) this.#calm = told;
+    return this.#calm;
+  });
+  #calm: Timed | null = null;
 
   /** The moment pointed at, Unix ms, or null; one that has left the span is not pointed at any more. */
   get pointed(): number | null {
