@@ -1,6 +1,7 @@
 // Products of activations with quantized weights where rows are few: bound by memory.
 #include <type_traits>
 
+#include "tiles.cuh"
 #include "weights.cuh"
 
 // Warps of a block that multiply, W, and those that add up what they found.
@@ -13,6 +14,14 @@ template <int N>
 constexpr int BATCH = N == 1 ? 8 : N == 2 ? 4 : N <= 8 ? 2 : 1;
 template <int N, int W>
 constexpr int TURN = W * BATCH<N>;
+
+// From so many rows on, tensor cores multiply.
+constexpr int TILED = 8;
+// Bytes from one row of codes to the next where they become tiles: eight rows lie in different banks.
+constexpr int TILE_PITCH = GROUP + 16;
+// Numbers from one row of activations to the next: what a tile's lanes write lies in different banks.
+template <int N>
+constexpr int PITCH_OF = N >= TILED ? WARP + 4 : WARP;
 
 // Barriers of a team: who fills a buffer arrives at one and waits at the other before it fills it anew.
 template <int N, int W>
@@ -29,16 +38,19 @@ template <typename F, int N, int W>
 struct Turn {
     static constexpr bool WHOLE = F::HALVES && F::AFFINE;
     // A group's share of each result; where there are no units, all of it.
-    float products[TURN<N, W>][N][WARP];
+    float products[TURN<N, W>][N][PITCH_OF<N>];
     float unit[WHOLE ? 1 : TURN<N, W>][WARP];
     float offset_unit[F::AFFINE && !WHOLE ? TURN<N, W> : 1][WARP];
 
     __device__ __forceinline__ void put(int i, int n, int lane, float share, const Scales& scales, const Group&) {
+        put_units(i, lane, scales);
+        products[i][n][lane] = share;
+    }
+    __device__ __forceinline__ void put_units(int i, int lane, const Scales& scales) {
         if constexpr (!WHOLE) {
             unit[i][lane] = scales.unit;
             if constexpr (F::AFFINE) offset_unit[i][lane] = scales.offset_unit;
         }
-        products[i][n][lane] = share;
     }
     __device__ __forceinline__ float add(float sum, int i, int n, int lane, float2 of_group) const {
         if constexpr (WHOLE) return __fadd_rn(sum, products[i][n][lane]);
@@ -107,6 +119,75 @@ __device__ __forceinline__ void dot(const Loaded<F>& weights, const int (&with)[
     if constexpr (!F::HALVES) whole[0] += second;
 }
 
+// Group `group` of 32 rows of the matrix, of which a lane has one, times that of N rows of activations, on tensor cores: what
+// belongs to group `i` of a turn. `tile` is the warp's own.
+template <typename F, int N, int W>
+__device__ __forceinline__ void put_tiles(Turn<F, N, W>& to, int i, uint8_t* tile, const Loaded<F>& weights,
+                                          const Scales& scales, const int8_t* codes, const Group* groups, int row_groups,
+                                          int group) {
+    int lane = threadIdx.x % WARP, words[8], a[2][4];
+    codes_of<F>(weights, words);
+    int4* own = reinterpret_cast<int4*>(tile + lane * TILE_PITCH);
+    // What was there has been read.
+    __syncwarp();
+    own[0] = make_int4(words[0], words[1], words[2], words[3]);
+    own[1] = make_int4(words[4], words[5], words[6], words[7]);
+    __syncwarp();
+#pragma unroll
+    for (int k = 0; k < 2; k++) load_matrices(a[k], tile + (16 * k + lane % 16) * TILE_PITCH + lane / 16 * 16);
+    // The scales of the four rows whose results this lane gets.
+    Scales of_rows[2][2] = {};
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        Scales& of_row = of_rows[k / 2][k % 2];
+        int row = lane / 4 + 8 * k;
+        if constexpr (F::HALVES) {
+            uint32_t bytes = __shfl_sync(ALL, bytes_of(scales), row);
+            set_factors<F>(of_row, bytes);
+        }
+        if constexpr (Turn<F, N, W>::WHOLE) {
+            of_row.unit = __shfl_sync(ALL, scales.unit, row);
+            of_row.offset_unit = __shfl_sync(ALL, scales.offset_unit, row);
+        }
+    }
+#pragma unroll
+    for (int j = 0; j < N; j += 8) {
+        const int* column = reinterpret_cast<const int*>(codes + ((j + lane / 4) * row_groups + group) * GROUP);
+        const int b[2] = {column[lane % 4], column[4 + lane % 4]};
+        int pair = j + lane % 4 * 2;
+        const Group* of_columns[2] = {groups + pair * row_groups + group, groups + (pair + 1) * row_groups + group};
+        int sums_of[2], first[2], second[2];
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            sums_of[e] = F::HALVES ? of_columns[e]->half_sums : of_columns[e]->sum;
+            first[e] = -F::ZERO * (F::HALVES ? (int)(int16_t)(sums_of[e] & 0xffff) : sums_of[e]);
+            second[e] = -F::ZERO * (sums_of[e] >> 16);
+        }
+#pragma unroll
+        for (int k = 0; k < 2; k++) {
+            int products[2][4] = {};
+            if constexpr (F::HALVES) {
+                mma_k16(products[0], a[k][0], a[k][1], b[0], first[0], first[1]);
+                mma_k16(products[1], a[k][2], a[k][3], b[1], second[0], second[1]);
+            } else {
+                mma_k32(products[0], a[k], b, first[0], first[1]);
+            }
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const Scales& of_row = of_rows[k][e / 2];
+                const int whole[2] = {products[0][e], products[1][e]};
+                Share share = share_of<F>(whole, of_row, sums_of[e % 2]);
+                if constexpr (Turn<F, N, W>::WHOLE) {
+                    float scale = of_columns[e % 2]->scale;
+                    share.products = whole_share(share, of_row.unit, of_row.offset_unit, scale);
+                }
+                to.products[i][pair + e % 2][16 * k + lane / 4 + e / 2 * 8] = share.products;
+            }
+        }
+    }
+    to.put_units(i, lane, scales);
+}
+
 // Each of the first N rows of activations times 32 rows of the matrix: a lane has a row. W warps multiply, each some of the
 // groups, and others add up group after group, as on the CPU. Where a `gate` follows (N is 1), the matrix has the gate's
 // rows, then those of what it lets through, and a block has two teams, for 32 of both: silu(gate) * up comes out, quantized.
@@ -124,6 +205,8 @@ __device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const 
     int row_groups = m.columns / GROUP, turns = (row_groups + T - 1) / T;
     OfGroup* of_groups = reinterpret_cast<OfGroup*>(memory + TEAMS * 2 * sizeof(Turn<F, N, W>));
     uint4* staged = reinterpret_cast<uint4*>(of_groups + (N * row_groups + 1) / 2 * 2);
+    // Where a warp puts a group's codes to take them as tiles.
+    uint8_t* tile = reinterpret_cast<uint8_t*>(staged) + warp * WARP * TILE_PITCH;
     Loaded<F> loaded[B];
     if (warp < W) {
         InRow<F> from(m, row, warp * B);
@@ -161,8 +244,11 @@ __device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const 
                     if (B == 8 && F::KIND == SIX_BITS) weights.scales = once.scales;
                     if (B == 8) weights.units = once.units;
                     Scales scales = scales_of<F>(weights, B == 8 ? i : first + i);
+                    if constexpr (N >= TILED) {
+                        put_tiles<F, N, W>(to, warp * B + i, tile, weights, scales, codes, groups, row_groups, first + i);
+                    }
 #pragma unroll
-                    for (int n = 0; n < N; n++) {
+                    for (int n = 0; n < (N >= TILED ? 0 : N); n++) {
                         int at = n * row_groups + first + i;
                         const uint4* from = (STAGED ? staged : reinterpret_cast<const uint4*>(codes)) + 2 * at;
                         uint4 one = from[0], two = from[1];

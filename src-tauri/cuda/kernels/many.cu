@@ -1,22 +1,10 @@
 // Products of activations with quantized weights where rows are many: bound by arithmetic.
+#include "tiles.cuh"
 #include "weights.cuh"
 
 // The bits of 1.5 * 2^23: a whole number below 2^22 added to them is one added to that float.
 constexpr int WHOLE_BITS = 0x4b400000;
 constexpr float WHOLE = 12582912.0f;
-
-// d = a * b + c of the tensor cores.
-__device__ __forceinline__ void mma_k32(int (&d)[4], const int (&a)[4], const int (&b)[2], int c0, int c1) {
-    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%10,%11};"
-        : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c0), "r"(c1));
-}
-
-__device__ __forceinline__ void mma_k16(int (&d)[4], int a0, int a1, int b0, int c0, int c1) {
-    asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%7,%8,%7,%8};"
-        : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
-        : "r"(a0), "r"(a1), "r"(b0), "r"(c0), "r"(c1));
-}
 
 // A block's tile of a product: rows of the matrix x rows of activations, so many groups of columns at a time.
 constexpr int TILE_M = 128;
@@ -46,15 +34,6 @@ __device__ __forceinline__ void bring(void* to, const void* from, bool here) {
 
 // Where the scales of row `row` of a tile lie: those of rows 0, 8, 1, 9 and so on.
 __device__ __forceinline__ int beside(int row) { return row / 16 * 16 + row % 8 * 2 + row / 8 % 2; }
-
-// Four matrices of 8 x 16 bytes from shared memory, of which lanes 0 to 7, 8 to 15 and so on name the rows: as the tensor
-// cores take them.
-__device__ __forceinline__ void load_matrices(int (&to)[4], const uint8_t* row) {
-    unsigned from = (unsigned)__cvta_generic_to_shared(row);
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(from));
-}
 
 // All rows of activations times all rows of the matrix, in tiles of the tensor cores; each result adds up group after
 // group, as on the CPU. 256 threads: 4 x 2 warps, each 32 x TILE_N / 2.
@@ -108,8 +87,7 @@ __device__ __forceinline__ void many(const Matrix& m, const int8_t* codes, const
             to[1] = make_int4(words[4], words[5], words[6], words[7]);
             shared.scales[stage][group][beside(own)] = make_float2(scales.unit, scales.offset_unit);
             if constexpr (F::HALVES) {
-                shared.factors[stage][group][own] = (scales.factors[0] & 255) | (scales.factors[1] & 255) << 8 |
-                                                    scales.minimums[0] << 16 | scales.minimums[1] << 24;
+                shared.factors[stage][group][own] = bytes_of(scales);
             }
         }
         asm volatile("cp.async.wait_all;" ::: "memory");
@@ -182,12 +160,8 @@ __device__ __forceinline__ void many(const Matrix& m, const int8_t* codes, const
                         float2 of_row = scales[i][e / 2];
                         Share share = {};
                         if constexpr (F::HALVES) {
-                            uint32_t bytes = factors[i][e / 2];
                             Scales with = {};
-                            with.factors[0] = F::AFFINE ? bytes & 255 : (int)(int8_t)(bytes & 255);
-                            with.factors[1] = F::AFFINE ? bytes >> 8 & 255 : (int)(int8_t)(bytes >> 8 & 255);
-                            with.minimums[0] = bytes >> 16 & 255;
-                            with.minimums[1] = bytes >> 24;
+                            set_factors<F>(with, factors[i][e / 2]);
                             const int whole[2] = {products[0][e], products[1][e]};
                             share = share_of<F>(whole, with, sums_of[e % 2]);
                         } else {

@@ -197,6 +197,18 @@ __device__ __forceinline__ Scales scales_of(const Loaded<F>& from, int group) {
     return out;
 }
 
+// The factors and minimums of a group's halves, a byte each.
+__device__ __forceinline__ uint32_t bytes_of(const Scales& scales) {
+    return (scales.factors[0] & 255) | (scales.factors[1] & 255) << 8 | scales.minimums[0] << 16 | scales.minimums[1] << 24;
+}
+template <typename F>
+__device__ __forceinline__ void set_factors(Scales& scales, uint32_t bytes) {
+    scales.factors[0] = F::AFFINE ? bytes & 255 : (int)(int8_t)(bytes & 255);
+    scales.factors[1] = F::AFFINE ? bytes >> 8 & 255 : (int)(int8_t)(bytes >> 8 & 255);
+    scales.minimums[0] = bytes >> 16 & 255;
+    scales.minimums[1] = bytes >> 24;
+}
+
 // A group's share of a result before it is scaled by the activations.
 struct Share {
     // Products of codes and activations, less what stands for nothing.

@@ -301,6 +301,9 @@ const fn adders(few: usize) -> usize {
 const MULTIPLIERS: usize = 8;
 /// Columns from which twice as many have something to do.
 const WIDE_COLUMNS: usize = 64 * 32;
+/// Rows from which tensor cores multiply, and bytes from one row of codes to the next there; as in few.cu.
+const TILED: usize = 8;
+const TILE_PITCH: usize = 32 + 16;
 
 fn few_shared_bytes(matrix: &GpuMatrix, few: usize) -> usize {
     if matrix.format.is_float() { 0 } else { shared_bytes(matrix, few, MULTIPLIERS) }
@@ -317,14 +320,20 @@ fn shared_bytes(matrix: &GpuMatrix, few: usize, multipliers: usize) -> usize {
             3..=8 => 2,
             _ => 1,
         };
+    let products = if few < TILED { turn * few } else { turn * few * (32 + 4) / 32 };
     let numbers = match (few, matrix.format) {
         (1, Format::Q2K) => turn,
         (1, _) => turn * if affine { 4 } else { 2 },
-        (_, Format::Q2K) => turn * few + 2,
-        _ => turn * few + if affine { 2 * turn } else { turn + 1 },
+        (_, Format::Q2K) => products + 2,
+        _ => products + if affine { 2 * turn } else { turn + 1 },
     };
     let groups = few * matrix.columns() / 32;
-    let staged = if few <= 2 { 32 * groups } else { 0 };
+    // Few rows' codes; of many, a tile for each warp that multiplies.
+    let staged = match few {
+        ..=2 => 32 * groups,
+        ..TILED => 0,
+        _ => multipliers * 32 * TILE_PITCH,
+    };
     let of_group = if few == 1 { 16 } else { 8 };
     2 * 32 * 4 * numbers + of_group * groups.next_multiple_of(2) + staged
 }
