@@ -6,12 +6,12 @@
 
 // Warps of a block that multiply, W, and those that add up what they found.
 template <int N>
-constexpr int ADDERS = N <= 2 ? 1 : N <= 8 ? 2 : 4;
+constexpr int ADDERS = N <= 2 ? 1 : N <= 4 ? 2 : 4;
 
 // Groups that a warp multiplies, all of them under way at once, before they are added up, and those of a block: as many as
 // there is room for.
 template <int N>
-constexpr int BATCH = N == 1 ? 8 : N == 2 ? 4 : N <= 8 ? 2 : 1;
+constexpr int BATCH = N == 1 ? 8 : N == 2 || N == 8 ? 4 : 2;
 template <int N, int W>
 constexpr int TURN = W * BATCH<N>;
 
@@ -119,12 +119,34 @@ __device__ __forceinline__ void dot(const Loaded<F>& weights, const int (&with)[
     if constexpr (!F::HALVES) whole[0] += second;
 }
 
+// What a lane has of a group of N rows of activations: its part of the tiles, and the sums of its columns' codes.
+template <typename F, int N>
+struct Columns {
+    int b[N / 8][2];
+    int sums[N / 8][2];
+
+    __device__ __forceinline__ void load(const int8_t* codes, const Group* groups, int row_groups, int group) {
+        int lane = threadIdx.x % WARP;
+#pragma unroll
+        for (int j = 0; j < N / 8; j++) {
+            const int* column = reinterpret_cast<const int*>(codes + ((8 * j + lane / 4) * row_groups + group) * GROUP);
+            b[j][0] = column[lane % 4];
+            b[j][1] = column[4 + lane % 4];
+#pragma unroll
+            for (int e = 0; e < 2; e++) {
+                const Group& of_column = groups[(8 * j + lane % 4 * 2 + e) * row_groups + group];
+                sums[j][e] = F::HALVES ? of_column.half_sums : of_column.sum;
+            }
+        }
+    }
+};
+
 // Group `group` of 32 rows of the matrix, of which a lane has one, times that of N rows of activations, on tensor cores: what
 // belongs to group `i` of a turn. `tile` is the warp's own.
 template <typename F, int N, int W>
 __device__ __forceinline__ void put_tiles(Turn<F, N, W>& to, int i, uint8_t* tile, const Loaded<F>& weights,
-                                          const Scales& scales, const int8_t* codes, const Group* groups, int row_groups,
-                                          int group) {
+                                          const Scales& scales, const Columns<F, N>& with, const Group* groups,
+                                          int row_groups, int group) {
     int lane = threadIdx.x % WARP, words[8], a[2][4];
     codes_of<F>(weights, words);
     int4* own = reinterpret_cast<int4*>(tile + lane * TILE_PITCH);
@@ -151,15 +173,11 @@ __device__ __forceinline__ void put_tiles(Turn<F, N, W>& to, int i, uint8_t* til
         }
     }
 #pragma unroll
-    for (int j = 0; j < N; j += 8) {
-        const int* column = reinterpret_cast<const int*>(codes + ((j + lane / 4) * row_groups + group) * GROUP);
-        const int b[2] = {column[lane % 4], column[4 + lane % 4]};
-        int pair = j + lane % 4 * 2;
-        const Group* of_columns[2] = {groups + pair * row_groups + group, groups + (pair + 1) * row_groups + group};
-        int sums_of[2], first[2], second[2];
+    for (int j = 0; j < N / 8; j++) {
+        int pair = 8 * j + lane % 4 * 2, first[2], second[2];
+        const int(&sums_of)[2] = with.sums[j];
 #pragma unroll
         for (int e = 0; e < 2; e++) {
-            sums_of[e] = F::HALVES ? of_columns[e]->half_sums : of_columns[e]->sum;
             first[e] = -F::ZERO * (F::HALVES ? (int)(int16_t)(sums_of[e] & 0xffff) : sums_of[e]);
             second[e] = -F::ZERO * (sums_of[e] >> 16);
         }
@@ -167,10 +185,10 @@ __device__ __forceinline__ void put_tiles(Turn<F, N, W>& to, int i, uint8_t* til
         for (int k = 0; k < 2; k++) {
             int products[2][4] = {};
             if constexpr (F::HALVES) {
-                mma_k16(products[0], a[k][0], a[k][1], b[0], first[0], first[1]);
-                mma_k16(products[1], a[k][2], a[k][3], b[1], second[0], second[1]);
+                mma_k16(products[0], a[k][0], a[k][1], with.b[j][0], first[0], first[1]);
+                mma_k16(products[1], a[k][2], a[k][3], with.b[j][1], second[0], second[1]);
             } else {
-                mma_k32(products[0], a[k], b, first[0], first[1]);
+                mma_k32(products[0], a[k], with.b[j], first[0], first[1]);
             }
 #pragma unroll
             for (int e = 0; e < 4; e++) {
@@ -178,7 +196,7 @@ __device__ __forceinline__ void put_tiles(Turn<F, N, W>& to, int i, uint8_t* til
                 const int whole[2] = {products[0][e], products[1][e]};
                 Share share = share_of<F>(whole, of_row, sums_of[e % 2]);
                 if constexpr (Turn<F, N, W>::WHOLE) {
-                    float scale = of_columns[e % 2]->scale;
+                    float scale = groups[(pair + e % 2) * row_groups + group].scale;
                     share.products = whole_share(share, of_row.unit, of_row.offset_unit, scale);
                 }
                 to.products[i][pair + e % 2][16 * k + lane / 4 + e / 2 * 8] = share.products;
@@ -228,6 +246,13 @@ __device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const 
     __syncthreads();
     if (warp < W) {
         int first = warp * B;
+        Columns<F, N >= TILED ? N : TILED> with[N >= TILED ? B : 1];
+        if constexpr (N >= TILED) {
+#pragma unroll
+            for (int i = 0; i < B; i++) {
+                if (first + i < row_groups) with[i].load(codes, groups, row_groups, first + i);
+            }
+        }
         for (int turn = 0; turn < turns; turn++, first += T) {
             Turn<F, N, W>& to = shared[turn % 2];
             if (turn >= 2) wait_at<N, W>(barrier + 2 + turn % 2);
@@ -245,7 +270,7 @@ __device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const 
                     if (B == 8) weights.units = once.units;
                     Scales scales = scales_of<F>(weights, B == 8 ? i : first + i);
                     if constexpr (N >= TILED) {
-                        put_tiles<F, N, W>(to, warp * B + i, tile, weights, scales, codes, groups, row_groups, first + i);
+                        put_tiles<F, N, W>(to, warp * B + i, tile, weights, scales, with[i], groups, row_groups, first + i);
                     }
 #pragma unroll
                     for (int n = 0; n < (N >= TILED ? 0 : N); n++) {
@@ -272,6 +297,7 @@ __device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const 
                     // On its way while the others are multiplied.
                     if (ALL_THERE && first + T + i < row_groups) {
                         loaded[i] = next.load(i, B == 8 && i > 0 ? &loaded[0] : nullptr);
+                        if constexpr (N >= TILED) with[i].load(codes, groups, row_groups, first + T + i);
                     }
                 }
             };

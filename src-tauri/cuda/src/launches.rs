@@ -292,7 +292,7 @@ const fn has_gated(format: Format) -> bool {
 const fn adders(few: usize) -> usize {
     match few {
         0..=2 => 1,
-        3..=8 => 2,
+        3..=4 => 2,
         _ => 4,
     }
 }
@@ -316,9 +316,8 @@ fn shared_bytes(matrix: &GpuMatrix, few: usize, multipliers: usize) -> usize {
     let turn = multipliers
         * match few {
             1 => 8,
-            2 => 4,
-            3..=8 => 2,
-            _ => 1,
+            2 | 8 => 4,
+            _ => 2,
         };
     let products = if few < TILED { turn * few } else { turn * few * (32 + 4) / 32 };
     let numbers = match (few, matrix.format) {
