@@ -330,7 +330,7 @@ fn shared_bytes(matrix: &GpuMatrix, few: usize, multipliers: usize) -> usize {
     // Few rows' codes; of many, a tile for each warp that multiplies.
     let staged = match few {
         ..=2 => 32 * groups,
-        ..TILED => 0,
+        3..TILED => 0,
         _ => multipliers * 32 * TILE_PITCH,
     };
     let of_group = if few == 1 { 16 } else { 8 };
