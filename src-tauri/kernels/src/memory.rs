@@ -38,7 +38,7 @@ impl Room {
         match &mut self.rest {
             Some(rest) if rest.len >= padded => {
                 let piece = Piece { memory: rest.memory.clone(), start: rest.start, len };
-                rest.start += padded;
+                rest.start = rest.start.wrapping_add(padded);
                 rest.len -= padded;
                 Ok(piece)
             }
@@ -50,9 +50,14 @@ impl Room {
 /// A part of some memory that is nobody else's; the memory goes with its last part.
 pub struct Piece {
     memory: Arc<MmapMut>,
-    start: usize,
+    start: *mut u8,
     len: usize,
 }
+
+// SAFETY: its bytes are nobody else's.
+unsafe impl Send for Piece {}
+// SAFETY: as above; they are written through `&mut` alone.
+unsafe impl Sync for Piece {}
 
 impl Piece {
     /// `len` bytes of memory of their own, which begin where a large page does.
@@ -60,11 +65,12 @@ impl Piece {
     /// # Errors
     /// When the system gives no memory.
     pub fn new(len: usize) -> io::Result<Self> {
-        let memory = MmapMut::map_anon(len + LARGE_PAGE)?;
+        let mut memory = MmapMut::map_anon(len + LARGE_PAGE)?;
         #[cfg(all(target_os = "linux", not(miri)))]
         // A kernel without large pages says no, which only costs speed.
         let _ = memory.advise(memmap2::Advice::HugePage);
-        let start = memory.as_ptr().align_offset(LARGE_PAGE).min(LARGE_PAGE);
+        let start = memory.as_mut_ptr();
+        let start = start.wrapping_add(start.align_offset(LARGE_PAGE).min(LARGE_PAGE));
         Ok(Self { memory: Arc::new(memory), start, len })
     }
 }
@@ -74,15 +80,15 @@ impl Deref for Piece {
 
     #[inline(always)]
     fn deref(&self) -> &[u8] {
-        // SAFETY: within the memory, and whoever may write there has this piece to itself.
-        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(self.start), self.len) }
+        // SAFETY: within the memory, which lives as long as this, and nobody else's.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
     }
 }
 
 impl DerefMut for Piece {
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: within the memory, which is writable, and no other piece has a byte of this one.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr().add(self.start).cast_mut(), self.len) }
+        // SAFETY: as above, and writable.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
     }
 }
 
