@@ -9,7 +9,7 @@ DATA = $(or $(TEKTRA_HOME),$(or $(XDG_DATA_HOME),$(HOME)/.local/share)/tektra)
 CUDA_FOLDER = $(or $(CUDA),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tektra/cuda)
 PAGE_SOURCES := $(shell find ui/src -type f 2>/dev/null) ui/index.html ui/vite.config.ts ui/package-lock.json
 
-.PHONY: run test setup prepare build check lint deny test-rust test-engine test-page test-window bindings format screenshots measure bench-cpu bench-standard engine-cuda lint-cuda test-gpu test-executor clean
+.PHONY: run test setup prepare build check lint deny test-rust test-engine test-page test-window bindings format screenshots measure bench-cpu bench-standard engine-cuda pack-gpu lint-cuda test-gpu test-executor clean
 
 run: prepare ## Set up, build, open the window; without a display: a terminal chat
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then exec $(TARGET)/tektra; else exec $(TARGET)/tektra-cli chat; fi
@@ -30,6 +30,9 @@ build: ui/dist/index.html ## Build the window, the terminal and the engine
 
 engine-cuda: ## Build the engine for NVIDIA GPUs beside the other one; COMPUTE_CAP=90: for which; MODELS=all: mistral.rs's too; CUDA=FOLDER: where the toolkit is downloaded to
 	@scripts/cuda/build.sh $(TARGET) $(CUDA_FOLDER) $(or $(COMPUTE_CAP),auto) $(or $(MODELS),own)
+
+pack-gpu: build engine-cuda ## The GPU check as one archive, for a machine with a GPU and no compiler; COMPUTE_CAP=90: for which
+	@scripts/cuda/pack.sh $(TARGET) $(CUDA_FOLDER) $(or $(COMPUTE_CAP),90) $(DATA)/models/SmolLM2-135M-Instruct.Q4_1.gguf $(TARGET)/../gpu-check.tar.gz
 
 lint-cuda: ## Lints of what only the engine for NVIDIA GPUs has; needs no GPU
 	@scripts/cuda/toolkit.sh $(CUDA_FOLDER)
