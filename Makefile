@@ -31,8 +31,10 @@ build: ui/dist/index.html ## Build the window, the terminal and the engine
 engine-cuda: ## Build the engine for NVIDIA GPUs beside the other one; COMPUTE_CAP=90: for which; MODELS=all: mistral.rs's too; CUDA=FOLDER: where the toolkit is downloaded to
 	@scripts/cuda/build.sh $(TARGET) $(CUDA_FOLDER) $(or $(COMPUTE_CAP),auto) $(or $(MODELS),own)
 
-pack-gpu: build engine-cuda ## The GPU check as one archive, for a machine with a GPU and no compiler; COMPUTE_CAP=90: for which
-	@scripts/cuda/pack.sh $(TARGET) $(CUDA_FOLDER) $(or $(COMPUTE_CAP),90) $(DATA)/models/SmolLM2-135M-Instruct.Q4_1.gguf $(TARGET)/../gpu-check.tar.gz
+pack-gpu: ## The GPU check as one archive, for a machine with a GPU and no compiler; COMPUTE_CAP=90: for which
+	@[ -n "$(COMPUTE_CAP)" ] || { echo "Say which GPU is meant: COMPUTE_CAP=90 for an H100 or H200, 89 for an RTX 40, 86 for an RTX 30." >&2; exit 2; }
+	@$(MAKE) --no-print-directory build engine-cuda
+	@scripts/cuda/pack.sh $(TARGET) $(CUDA_FOLDER) $(COMPUTE_CAP) $(DATA)/models/SmolLM2-135M-Instruct.Q4_1.gguf $(TARGET)/gpu-check.tar.gz
 
 lint-cuda: ## Lints of what only the engine for NVIDIA GPUs has; needs no GPU
 	@scripts/cuda/toolkit.sh $(CUDA_FOLDER)
