@@ -347,7 +347,10 @@ __device__ __forceinline__ void few(const Matrix& m, const int8_t* codes, const 
         KERNEL(Matrix m, Rows a, int, float* out, int out_stride, Rows gated) {                                   \
         few<F, N, W, GATED>(m, a.codes, a.groups, out, out_stride, gated);                                        \
     }
-#define FEW(NAME, F, N) FEW_OF(few_##NAME##_##N, F, N, 8, false, N == 8 ? 2 : N > 1 ? 1 : F::BITS <= 4 ? 3 : 2)
+// Blocks on a multiprocessor: of eight rows two, where the codes leave registers enough.
+template <typename F, int N>
+constexpr int BLOCKS_OF = N == 1 ? (F::BITS <= 4 ? 3 : 2) : N == 8 && (F::BITS == 4 || F::BITS == 8) ? 2 : 1;
+#define FEW(NAME, F, N) FEW_OF(few_##NAME##_##N, F, N, 8, false, (BLOCKS_OF<F, N>))
 #define QUANTIZED(NAME, F)                                                                                        \
     FEW_OF(few_##NAME##_1_wide, F, 1, 16, false, 1)                                                               \
     FEW(NAME, F, 1) FEW(NAME, F, 2) FEW(NAME, F, 4) FEW(NAME, F, 8) FEW(NAME, F, 16)
