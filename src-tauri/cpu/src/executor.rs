@@ -18,11 +18,11 @@ use crate::{
     LoadError, Sampling,
     answer::Active,
     counters::{Counters, Counts},
+    file::ModelFile,
     forward::{Forward, Run, StepError},
     kv::Kept,
     template::{ChatTemplate, TemplateError},
     tokenizer::{Tokenizer, TokenizerError, Vocabulary, Warning},
-    weights::ModelFile,
 };
 
 /// How an [`Executor`] computes.

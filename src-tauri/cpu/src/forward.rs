@@ -10,10 +10,11 @@ use tektra_kernels::{
 
 use crate::{
     LoadError,
+    file::ModelFile,
     gpus::{self, NewTokens},
     kv::{Cache, PageLayout},
     tokenizer::Tokenizer,
-    weights::{Layer, ModelFile, Shape, Weights},
+    weights::{Layer, Shape, Weights},
 };
 
 /// Answers computed side by side on a CPU; more wait.

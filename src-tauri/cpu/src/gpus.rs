@@ -3,11 +3,7 @@
 use tektra_cuda::{GpuError, LayerShape, LayerWeights, Layers, Step, StepRun, Then};
 use tektra_kernels::KvType;
 
-use crate::{
-    LoadError,
-    forward::Run,
-    weights::{ModelFile, Shape},
-};
+use crate::{LoadError, file::ModelFile, forward::Run, weights::Shape};
 
 /// Copies the model's first layers to GPUs, `counts[i]` of them to number i of those that this process sees, and its
 /// output to the first.

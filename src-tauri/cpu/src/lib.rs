@@ -7,6 +7,7 @@
 mod answer;
 mod counters;
 mod executor;
+mod file;
 mod forward;
 mod gpus;
 mod kv;

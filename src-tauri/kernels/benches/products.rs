@@ -9,7 +9,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use tektra_kernels::{Activations, Format, Matrix, Packed, Pool, Product, Room, multiply};
+use tektra_kernels::{Activations, Arena, Format, Matrix, Packed, Pool, Product, multiply};
 
 const COLUMNS: usize = 2048;
 /// More weights than any cache of a desktop holds, in every format.
@@ -25,7 +25,7 @@ fn products(criterion: &mut Criterion) {
             // Any bytes are weights; speed does not depend on them, and these are no subnormal or infinite scales.
             let bytes = vec![0x22; format.row_bytes(COLUMNS).expect("whole blocks") * rows];
             let matrix = Matrix::new(format, rows, COLUMNS, &bytes).expect("a matrix");
-            let weights = &Packed::new(&mut pool, &matrix, &mut Room::default()).expect("memory");
+            let weights = &Packed::new(&mut pool, &matrix, &mut Arena::default()).expect("memory");
             let mut activations = Activations::default();
             activations.resize(tokens, COLUMNS);
             for mut row in activations.rows_mut() {

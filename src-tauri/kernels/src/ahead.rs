@@ -91,7 +91,7 @@ fn choose(pool: &mut Pool, format: Format, weights: &[&Packed]) {
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::*;
-    use crate::{Matrix, Room};
+    use crate::{Arena, Matrix};
 
     #[test]
     fn a_distance_is_chosen_and_changes_no_result() {
@@ -100,7 +100,7 @@ mod tests {
         for format in [Format::Q4_0, Format::Q6K, Format::F16] {
             let bytes = vec![0x22; format.row_bytes(columns).expect("whole blocks") * rows];
             let matrix = Matrix::new(format, rows, columns, &bytes).expect("a matrix");
-            let weights = Packed::new(&mut pool, &matrix, &mut Room::default()).expect("memory");
+            let weights = Packed::new(&mut pool, &matrix, &mut Arena::default()).expect("memory");
             let mut activations = Activations::default();
             activations.resize(1, columns);
             for mut row in activations.rows_mut() {

@@ -37,7 +37,7 @@ pub use attention::{
 };
 pub use decode::{dequantize, f16_to_f32, f32_to_f16};
 pub use format::{Format, Matrix};
-pub use memory::{Piece, Room};
+pub use memory::{Arena, Piece};
 pub use packed::Packed;
 pub use pool::Pool;
 pub use product::{Product, multiply};

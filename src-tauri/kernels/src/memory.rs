@@ -18,13 +18,13 @@ const LINE: usize = 64;
 /// With small ones the processor looks up an address every 4 KiB, which it cannot do as fast as it reads; and the matrices
 /// of a small model, each by itself, would be shorter than a large page.
 #[derive(Default)]
-pub struct Room {
+pub struct Arena {
     /// What is left.
     rest: Option<Piece>,
 }
 
-impl Room {
-    /// Room for `matrices` matrices of `bytes` bytes in all.
+impl Arena {
+    /// Space for `matrices` matrices of `bytes` bytes in all.
     ///
     /// # Errors
     /// When the system gives no memory.
@@ -97,14 +97,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_apart_and_outlive_their_room() {
+    fn pieces_are_apart_and_outlive_their_arena() {
         let lens = [1, 64, 1000, 3 << 20];
-        let mut room = Room::new(lens.iter().sum(), lens.len()).expect("memory");
-        let mut pieces: Vec<Piece> = lens.iter().map(|&len| room.take(len).expect("memory")).collect();
+        let mut arena = Arena::new(lens.iter().sum(), lens.len()).expect("memory");
+        let mut pieces: Vec<Piece> = lens.iter().map(|&len| arena.take(len).expect("memory")).collect();
         assert!(pieces.iter().all(|piece| Arc::ptr_eq(&piece.memory, &pieces[0].memory)), "all had room");
-        let beyond = room.take(4096).expect("memory");
+        let beyond = arena.take(4096).expect("memory");
         assert!(!Arc::ptr_eq(&beyond.memory, &pieces[0].memory), "there was none left");
-        drop(room);
+        drop(arena);
         for (value, piece) in (1..).zip(&mut pieces) {
             assert!(piece.iter().all(|&byte| byte == 0), "memory of zeros");
             piece.fill(value);

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::{
     Format, Matrix, Pool,
-    memory::{Piece, Room},
+    memory::{Arena, Piece},
     simd,
 };
 
@@ -27,13 +27,13 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Packs a matrix, in the next bytes of `room` or, where those are too few, in memory of its own.
+    /// Packs a matrix, in the next bytes of `arena` or, where those are too few, in memory of its own.
     ///
     /// # Errors
     /// When the system gives no memory.
-    pub fn new(pool: &mut Pool, matrix: &Matrix<'_>, room: &mut Room) -> io::Result<Self> {
+    pub fn new(pool: &mut Pool, matrix: &Matrix<'_>, arena: &mut Arena) -> io::Result<Self> {
         let row_bytes = matrix.row_bytes();
-        let mut bytes = room.take(Self::bytes_of(matrix))?;
+        let mut bytes = arena.take(Self::bytes_of(matrix))?;
         let mut groups: Vec<_> = bytes.chunks_exact_mut((row_bytes * LANES).max(1)).enumerate().collect();
         pool.for_each(&mut groups, |(group, out)| {
             for lane in 0..LANES.min(matrix.rows - *group * LANES) {

@@ -19,9 +19,9 @@ use tektra_kernels::KvType;
 use crate::{
     LoadError,
     executor::read_tokenizer,
+    file::ModelFile,
     forward::{Forward, StepError},
     tokenizer::Tokenizer,
-    weights::ModelFile,
 };
 
 /// A model whose speed or quality is measured, without sampling or queue.

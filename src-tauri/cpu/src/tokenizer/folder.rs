@@ -16,10 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{TokenizerError, Vocabulary, bpe, pre::Rules, spm, vocabulary::Facts, vocabulary::Family};
-use crate::{
-    template::ChatTemplate,
-    weights::{LoadError, ModelFile},
-};
+use crate::{file::ModelFile, template::ChatTemplate, weights::LoadError};
 
 /// Something that the folder could not be made right without.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -209,7 +209,7 @@ fn whole_vocabularies_give_the_tokens_of_their_reference() {
         let written = path.with_extension("folder");
         assert_eq!(write_tokenizer_folder(&path, &written).unwrap(), []);
         let with_json = encode_with_json(&fs::read(written.join("tokenizer.json")).unwrap(), &text);
-        let file = crate::weights::ModelFile::open(&path).unwrap();
+        let file = crate::file::ModelFile::open(&path).unwrap();
         let tokenizer = Tokenizer::new(Vocabulary::read(&file.header, file.bytes())).unwrap();
         let own = tokenizer.encode(&text, true).unwrap();
         for (what, got) in [("own", own), ("tokenizer.json", with_json)] {
