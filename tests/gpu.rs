@@ -94,6 +94,10 @@ fn fifty_answers_are_those_of_the_cpu_alone_or_sixteen_at_once_wherever_the_laye
     let half = executor(&[LAYERS / 2], Room::Tokens(8192)).expect("a GPU");
     assert_eq!(answers(&half, &prompts, 8), alone, "with half of the layers on the CPU");
     drop(half);
+    // Where there is a second one.
+    if let Some(two) = executor(&[LAYERS / 2, LAYERS - LAYERS / 2], Room::Tokens(8192)) {
+        assert_eq!(answers(&two, &prompts, 16), alone, "shared by two GPUs");
+    }
     let cpu = executor(&[], Room::Bytes(0)).expect("the CPU");
     assert_eq!(answers(&cpu, &prompts, 8), alone, "on the CPU");
 }
@@ -103,8 +107,8 @@ fn every_prediction_is_that_of_the_cpu_to_the_last_bit() {
     let text = include_str!("../ARCHITECTURE.md");
     for kv in KvType::ALL {
         let load = |layers: &[usize]| Subject::load(&starter_model(), threads(), kv, layers);
-        for layers in [LAYERS, 1] {
-            let Some(mut gpu) = loaded(load(&[layers])) else { return };
+        for layers in [&[LAYERS][..], &[1], &[LAYERS / 3, LAYERS / 2]] {
+            let Some(mut gpu) = loaded(load(layers)) else { continue };
             let mut cpu = loaded(load(&[])).expect("the CPU");
             let tokens = gpu.tokens(text).expect("tokens");
             let read = gpu.quality(Some(&mut cpu), &tokens[..700], 700).expect("a measurement");
@@ -113,7 +117,7 @@ fn every_prediction_is_that_of_the_cpu_to_the_last_bit() {
             for (how, quality) in [("read", read), ("written", written)] {
                 let divergence = quality.divergence.expect("a reference");
                 let apart = (divergence.kl_mean, divergence.kl_p99, divergence.same_top_percent);
-                assert_eq!(apart, (0.0, 0.0, 100.0), "{how}, {layers} layers on the GPU, {kv}");
+                assert_eq!(apart, (0.0, 0.0, 100.0), "{how}, {layers:?} layers on GPUs, {kv}");
             }
         }
     }

@@ -93,16 +93,21 @@ def devices(check: Check) -> None:
         check.row("usable", device["unusable"]["reason"] if device["unusable"] else "yes", device["unusable"] is None)
 
 
+def shared(check: Check) -> list[str]:
+    """The wish for equal shares on all GPUs; empty where there is but one."""
+    machine = check.run("models", "place", check.starter.stem)["machine"]
+    gpus = [f"gpu{device['gpu']}" for device in machine if device["gpu"] is not None]
+    return ["--device", ",".join(gpus), "--shares", ",".join("1" for _ in gpus)] if len(gpus) > 1 else []
+
+
 def same_text(check: Check) -> None:
     """The same questions with the layers in different places: every answer must be the CPU's."""
     model = check.starter.stem
     layers = check.run("models", "place", model)["layers"]
-    gpus = [device for device in check.run("models", "place", model)["machine"] if device["gpu"] is not None]
     half = ["--device", "gpu0", "--gpu-layers", str(layers // 2)]
     places = [("CPU", ["--device", "cpu"]), ("all layers on the GPU", ["--device", "gpu0"]), ("half the layers on the GPU", half)]
-    if len(gpus) > 1:
-        every = ",".join(f"gpu{device['gpu']}" for device in gpus)
-        places += [("all layers, shared by the GPUs", ["--device", every, "--shares", ",".join("1" for _ in gpus)])]
+    if wish := shared(check):
+        places += [("all layers, shared by the GPUs", wish)]
     for kv in ("f16", "q8", "f32"):
         expected: list[str] = []
         for place, wish in places:
@@ -165,11 +170,14 @@ def find(value: object, name: str) -> float:
     return float("nan")
 
 
-def held(check: Check, model: str, layers: int) -> tuple[int, float]:
-    """MiB of the GPU that a loaded model takes with so many layers there and a context of which most is used: measured, and predicted."""
-    plan = check.place(model, "--device", "gpu0", "--gpu-layers", str(layers), "--context", str(CONTEXT))
-    predicted = sum(device["weights_mib"] + device["kv_mib"] + device["compute_mib"] for device in plan["devices"] if device["gpu"] is not None)
-    before = gpu_memory()[0][2]
+def held(check: Check, model: str, wish: list[str]) -> list[tuple[int, float]]:
+    """MiB of each GPU that a loaded model takes there with a context of which most is used: measured, and predicted."""
+    plan = check.place(model, *wish, "--context", str(CONTEXT))
+    before = [used for _, _, used, _ in gpu_memory()]
+    predicted = [0.0] * len(before)
+    for device in plan["devices"]:
+        if device["gpu"] is not None:
+            predicted[device["gpu"]] += device["weights_mib"] + device["kv_mib"] + device["compute_mib"]
     variables = {**os.environ, "TEKTRA_HOME": str(check.home), "TEKTRA_OTHER_PROGRAMS": "0"}
     with tempfile.TemporaryFile() as rest:
         chat = subprocess.Popen([str(check.cli), "chat", "--model", model], env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=rest, text=True)
@@ -179,32 +187,41 @@ def held(check: Check, model: str, layers: int) -> tuple[int, float]:
             chat.stdin.flush()
             most, quiet = before, time.monotonic() + 60
             while time.monotonic() < quiet:
-                now = gpu_memory()[0][2]
-                if now > most:
+                now = [used for _, _, used, _ in gpu_memory()]
+                if sum(now) > sum(most):
                     most, quiet = now, time.monotonic() + 4
                 time.sleep(0.2)
         finally:
             chat.kill()
             chat.wait()
             time.sleep(1)
-    return most - before, predicted
+    return [(now - then, told) for now, then, told in zip(most, before, predicted)]
 
 
 def memory(check: Check, model: str) -> None:
-    """The memory of a model with all and half of its layers on the GPU, and what that makes a layer."""
+    """The memory of a model with all and half of its layers on the GPU, and what that makes a layer; and shared by several GPUs."""
     layers = check.run("models", "place", model)["layers"]
     taken, predicted = {}, {}
     for count in (layers, layers // 2):
-        taken[count], predicted[count] = held(check, model, count)
-        close = abs(taken[count] - predicted[count]) <= max(MOST_MIB_APART, 0.05 * taken[count])
-        check.row(f"{model}: memory of the GPU with {count} of {layers} layers", f"{taken[count]} MiB, predicted {predicted[count]:.0f}", close)
-    each, told = ((of[layers] - of[layers // 2]) / (layers - layers // 2) for of in (taken, predicted))
-    check.row(f"{model}: each layer", f"{each:.1f} MiB, predicted {told:.1f}")
+        taken[count], predicted[count] = held(check, model, ["--device", "gpu0", "--gpu-layers", str(count)])[0]
+        told(check, f"{model}: memory of the GPU with {count} of {layers} layers", taken[count], predicted[count])
+    each, foretold = ((of[layers] - of[layers // 2]) / (layers - layers // 2) for of in (taken, predicted))
+    check.row(f"{model}: each layer", f"{each:.1f} MiB, predicted {foretold:.1f}")
+    if wish := shared(check):
+        for number, (mib, foretold) in enumerate(held(check, model, wish)):
+            told(check, f"{model}: memory of GPU {number} with its share", mib, foretold)
+
+
+def told(check: Check, what: str, mib: int, predicted: float) -> None:
+    """A line of memory beside its prediction."""
+    check.row(what, f"{mib} MiB, predicted {predicted:.0f}", abs(mib - predicted) <= max(MOST_MIB_APART, 0.05 * mib))
 
 
 def measure(check: Check, model: str, repetitions: int) -> None:
-    """Speed and memory of a model on the GPU."""
+    """Speed and memory of a model on the GPU, and on several where there are."""
     speed(check, model, "GPU", ["--device", "gpu0"], repetitions)
+    if wish := shared(check):
+        speed(check, model, "shared by the GPUs", wish, repetitions)
     try:
         memory(check, model)
     except FAILURES as error:
