@@ -4,7 +4,7 @@ use std::io;
 
 use tektra_cuda::{GpuError, Layers, Then};
 use tektra_kernels::{
-    ActivationRow, Activations, AttentionRun, AttentionShape, KvType, PAGE, Pool, Product, attend, dequantize,
+    ActivationRow, Activations, AttentionRun, AttentionShape, KvPages, KvType, PAGE, Pool, Product, attend, dequantize,
     multiply, ops, store_key, store_value,
 };
 
@@ -48,6 +48,7 @@ pub(crate) enum StepError {
 pub(crate) struct Forward {
     pub(crate) weights: Weights,
     pub(crate) layout: PageLayout,
+    pages: KvPages,
     /// GPUs that have the first layers, and then the model's output.
     gpus: Vec<Layers>,
     pool: Pool,
@@ -89,6 +90,7 @@ impl Forward {
         Ok(Self {
             weights,
             layout,
+            pages: layout.host_pages(),
             gpus,
             pool,
             stream: Vec::new(),
@@ -134,7 +136,7 @@ impl Forward {
         let mut positions = Vec::with_capacity(tokens);
         for run in runs.iter_mut() {
             let first = run.cache.tokens.len();
-            run.cache.reserve(self.layout, &self.gpus, run.tokens.len())?;
+            run.cache.reserve(&self.pages, &self.gpus, run.tokens.len())?;
             positions.extend(first..first + run.tokens.len());
         }
         let mut angles = vec![Vec::new(); tokens];

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use tektra_cuda::{GpuError, Layers};
-use tektra_kernels::{KvPage, KvType, PAGE};
+use tektra_kernels::{KvPage, KvPages, KvType, PAGE};
 
 use crate::weights::Shape;
 
@@ -49,13 +49,13 @@ impl PageLayout {
         self.host_bytes() + self.gpu_bytes
     }
 
-    fn host_bytes(self) -> usize {
-        self.layers * 2 * self.half
+    /// Pages for the layers on the CPU.
+    pub(crate) fn host_pages(self) -> KvPages {
+        KvPages::new(self.host_bytes())
     }
 
-    fn page(self, gpus: &[Layers]) -> Result<Page, GpuError> {
-        let on_gpus = gpus.iter().map(Layers::page).collect::<Result<_, _>>()?;
-        Ok(Page { host: KvPage::new(self.host_bytes()), gpus: on_gpus })
+    fn host_bytes(self) -> usize {
+        self.layers * 2 * self.half
     }
 }
 
@@ -67,6 +67,11 @@ pub(crate) struct Page {
 }
 
 impl Page {
+    fn new(host: &KvPages, gpus: &[Layers]) -> Result<Self, GpuError> {
+        let on_gpus = gpus.iter().map(Layers::page).collect::<Result<_, _>>()?;
+        Ok(Self { host: host.page(), gpus: on_gpus })
+    }
+
     /// A page of its own with the same content.
     pub(crate) fn try_copy(&self) -> Result<Self, GpuError> {
         let gpus = self.gpus.iter().map(tektra_cuda::Page::try_copy).collect::<Result<_, _>>()?;
@@ -83,11 +88,11 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// Makes room for `count` more tokens in pages that are this sequence's alone.
+    /// Makes room for `count` more tokens in pages that are this sequence's alone, new ones of `host` and `gpus`.
     ///
     /// # Errors
     /// When a GPU's memory is full; the tokens that are there stay.
-    pub(crate) fn reserve(&mut self, layout: PageLayout, gpus: &[Layers], count: usize) -> Result<(), GpuError> {
+    pub(crate) fn reserve(&mut self, host: &KvPages, gpus: &[Layers], count: usize) -> Result<(), GpuError> {
         let first = self.tokens.len() / PAGE;
         for page in self.pages.iter_mut().skip(first) {
             // Shared only when a kept conversation ends inside of it.
@@ -96,7 +101,7 @@ impl Cache {
             }
         }
         while self.pages.len() < (self.tokens.len() + count).div_ceil(PAGE) {
-            self.pages.push(Arc::new(layout.page(gpus)?));
+            self.pages.push(Arc::new(Page::new(host, gpus)?));
         }
         Ok(())
     }
@@ -175,7 +180,7 @@ mod tests {
     fn cache(tokens: impl IntoIterator<Item = u32>) -> Cache {
         let mut cache = Cache::default();
         let tokens: Vec<u32> = tokens.into_iter().collect();
-        cache.reserve(LAYOUT, &[], tokens.len()).unwrap();
+        cache.reserve(&LAYOUT.host_pages(), &[], tokens.len()).unwrap();
         cache.tokens = tokens;
         cache
     }
@@ -199,7 +204,7 @@ mod tests {
         let mut kept = Kept::new(LAYOUT, usize::MAX);
         kept.keep(cache(0..40));
         let mut found = kept.beginning_of(&(0..50).collect::<Vec<_>>());
-        found.reserve(LAYOUT, &[], 10).unwrap();
+        found.reserve(&LAYOUT.host_pages(), &[], 10).unwrap();
         assert!(Arc::ptr_eq(&found.pages[0], &kept.caches[0].pages[0]), "a full page is shared");
         assert!(!Arc::ptr_eq(&found.pages[1], &kept.caches[0].pages[1]), "a page to write in is not");
         assert_eq!(kept.bytes([&found].into_iter()), 3 * LAYOUT.bytes());

@@ -33,7 +33,7 @@ mod simd;
 pub use activations::{ActivationRow, Activations};
 pub use ahead::{CANDIDATES as AHEAD_BYTES, ask_ahead, tune};
 pub use attention::{
-    AttentionRun, AttentionShape, KvPage, KvType, PAGE, UnknownKvType, attend, store_key, store_value,
+    AttentionRun, AttentionShape, KvPage, KvPages, KvType, PAGE, UnknownKvType, attend, store_key, store_value,
 };
 pub use decode::{dequantize, f16_to_f32, f32_to_f16};
 pub use format::{Format, Matrix};

@@ -1,4 +1,4 @@
-//! Memory for weights.
+//! Memory in large pages.
 
 use std::{
     io,
@@ -13,7 +13,8 @@ const LARGE_PAGE: usize = 2 << 20;
 /// Bytes of a cache line: where a piece begins.
 const LINE: usize = 64;
 
-/// Memory of zeros for the weights of a model, one matrix behind the other, in large pages where the system has them.
+/// Memory of zeros for the weights of a model, or for pages of its KV cache, one matrix or page behind the other, in large
+/// pages where the system has them.
 ///
 /// With small ones the processor looks up an address every 4 KiB, which it cannot do as fast as it reads; and the matrices
 /// of a small model, each by itself, would be shorter than a large page.
@@ -24,12 +25,17 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Space for `matrices` matrices of `bytes` bytes in all.
+    /// Space for `pieces` pieces of `bytes` bytes in all.
     ///
     /// # Errors
     /// When the system gives no memory.
-    pub fn new(bytes: usize, matrices: usize) -> io::Result<Self> {
-        Ok(Self { rest: Some(Piece::new(bytes + matrices * LINE)?) })
+    pub fn new(bytes: usize, pieces: usize) -> io::Result<Self> {
+        Ok(Self { rest: Some(Piece::new(bytes + pieces * LINE)?) })
+    }
+
+    /// Whether `len` bytes are left.
+    pub(crate) fn has(&self, len: usize) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.len >= len.next_multiple_of(LINE))
     }
 
     /// The next `len` bytes, or memory of its own where that is not left.
@@ -72,6 +78,11 @@ impl Piece {
         let start = memory.as_mut_ptr();
         let start = start.wrapping_add(start.align_offset(LARGE_PAGE).min(LARGE_PAGE));
         Ok(Self { memory: Arc::new(memory), start, len })
+    }
+
+    /// What it is a part of.
+    pub(crate) fn memory(&self) -> &Arc<MmapMut> {
+        &self.memory
     }
 }
 

@@ -69,39 +69,6 @@ impl fmt::Display for UnknownKvType {
 
 impl std::error::Error for UnknownKvType {}
 
-/// Bytes of a cache line, and of the widest vector.
-const LINE: usize = 64;
-
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; LINE]);
-
-/// Zeroed memory for one page of the KV cache. It begins at a cache line, as all that is in it then does, so that no
-/// vector lies in two.
-#[derive(Clone)]
-pub struct KvPage {
-    lines: Box<[Line]>,
-}
-
-impl KvPage {
-    /// A page of `size_bytes`, rounded up to whole cache lines.
-    pub fn new(size_bytes: usize) -> Self {
-        Self { lines: vec![Line([0; LINE]); size_bytes.div_ceil(LINE)].into() }
-    }
-
-    /// The page's memory.
-    pub fn bytes(&self) -> &[u8] {
-        // SAFETY: lines are bytes without gaps, and borrowed as long as the result.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), size_of_val(&*self.lines)) }
-    }
-
-    /// The page's memory, to write.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `bytes`, and any byte may be in a line.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), size_of_val(&*self.lines)) }
-    }
-}
-
 /// Writes a token's key of one head into the head's keys of a page, where `position` is the token's.
 ///
 /// Elements lie head_dim x [`PAGE`], so that one load has many positions.

@@ -19,7 +19,8 @@ impl Sequence {
         let AttentionShape { heads, kv_heads, head_dim, kv } = shape;
         let head_bytes = kv.bytes_per_head(head_dim) * PAGE;
         let values_at = kv_heads * head_bytes;
-        let mut pages = vec![KvPage::new(2 * values_at); tokens.div_ceil(PAGE)];
+        let from = KvPages::new(2 * values_at);
+        let mut pages: Vec<KvPage> = (0..tokens.div_ceil(PAGE)).map(|_| from.page()).collect();
         let mut vector = |size: f32, len: usize| (0..len).map(|_| random.unit() * size).collect::<Vec<f32>>();
         let queries = vector(0.2, tokens * heads * head_dim);
         let (mut keys, mut values) = (vec![Vec::new(); kv_heads], vec![Vec::new(); kv_heads]);
@@ -89,7 +90,9 @@ fn attention_is_right_whole_in_parts_and_on_threads_in_every_type() {
             KvType::Q8 => 1e-2,
             KvType::F32 => 1e-6,
         };
-        for (heads, kv_heads, head_dim, tokens) in [(3, 1, 64, 75), (4, 4, 32, 33), (8, 2, 80, 20), (14, 2, 128, 140)] {
+        for (heads, kv_heads, head_dim, tokens) in
+            [(3, 1, 64, 75), (4, 4, 32, 33), (8, 2, 80, 20), (14, 2, 128, 140), (3, 1, 16, 530)]
+        {
             let shape = AttentionShape { heads, kv_heads, head_dim, kv };
             let sequence = Sequence::new(&mut random, shape, tokens);
             let whole = sequence.attend(&[0], 1);

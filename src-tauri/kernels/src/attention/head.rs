@@ -1,0 +1,331 @@
+//! Attention of some queries over a part of one head's keys and values, and what all parts come to.
+
+use std::marker::PhantomData;
+
+use super::{PAGE, PART};
+use crate::simd::{LANES, Simd, at_every_level};
+
+/// Queries computed together; more would not fit the registers.
+const TOGETHER: usize = 4;
+
+/// A query of a head's tile.
+pub(super) struct Query {
+    pub(super) query: *const f32,
+    /// Where its result belongs.
+    pub(super) out: *mut f32,
+    /// Positions it sees.
+    pub(super) limit: usize,
+}
+
+/// What the elements of a cache are in memory: half precision in a `u16`, a code in an `i8`, or an `f32`.
+pub(super) trait Element: Copy {
+    /// Whether the scales of all positions follow the elements of a head.
+    const SCALED: bool = false;
+    /// # Safety
+    /// As for [`Simd`]'s loads.
+    unsafe fn load<S: Simd>(from: *const Self) -> S::F;
+}
+
+impl Element for u16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> S::F {
+        unsafe { S::load_f16(from) }
+    }
+}
+
+impl Element for i8 {
+    const SCALED: bool = true;
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> S::F {
+        unsafe { S::load_i8(from) }
+    }
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> S::F {
+        unsafe { S::load(from) }
+    }
+}
+
+/// One key and value head in the pages of a sequence. `attend` checked that every page has it.
+#[derive(Clone, Copy)]
+pub(super) struct Head<'a, E> {
+    pub(super) pages: &'a [&'a [u8]],
+    /// The byte of a page at which its keys begin.
+    pub(super) keys: usize,
+    /// The byte of a page at which its values begin.
+    pub(super) values: usize,
+    pub(super) head_dim: usize,
+    pub(super) of: PhantomData<E>,
+}
+
+at_every_level! {
+    pub(super) fn attend_f16(head: Head<'_, u16>, queries: &[Query], part: usize, found: *mut f32) = attend_part
+}
+
+at_every_level! {
+    pub(super) fn attend_q8(head: Head<'_, i8>, queries: &[Query], part: usize, found: *mut f32) = attend_part
+}
+
+at_every_level! {
+    pub(super) fn attend_f32(head: Head<'_, f32>, queries: &[Query], part: usize, found: *mut f32) = attend_part
+}
+
+/// Floats that a part comes to for one query: the weighted sum of its values, the largest score and the sum of weights.
+pub(super) const fn found_len(head_dim: usize) -> usize {
+    head_dim + 2
+}
+
+/// What part `part` of the positions comes to for queries that share one key and value head, [`found_len`] floats each.
+#[inline(always)]
+unsafe fn attend_part<S: Simd>(head: Head<'_, impl Element>, queries: &[Query], part: usize, found: *mut f32) {
+    for (index, queries) in queries.chunks(TOGETHER).enumerate() {
+        // SAFETY: `attend` checked the pages, and has room for what all queries find; `queries.len()` is their number.
+        unsafe {
+            let found = found.add(index * TOGETHER * found_len(head.head_dim));
+            match queries.len() {
+                1 => together::<S, _, 1>(head, queries, part, found),
+                2 => together::<S, _, 2>(head, queries, part, found),
+                3 => together::<S, _, 3>(head, queries, part, found),
+                _ => together::<S, _, 4>(head, queries, part, found),
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn together<S: Simd, E: Element, const N: usize>(
+    head: Head<'_, E>,
+    queries: &[Query],
+    part: usize,
+    found: *mut f32,
+) {
+    let (first, stride) = (part * PART, found_len(head.head_dim));
+    unsafe {
+        let mut positions = 0;
+        for query in queries {
+            positions = positions.max(query.limit);
+        }
+        let count = positions.saturating_sub(first).min(PART);
+        let mut scores = [[0.0_f32; PART]; N];
+        score::<S, E, N>(head, first, count, queries, &mut scores);
+        for n in 0..N {
+            let seen = queries[n].limit.saturating_sub(first).min(count);
+            let Softmax { largest, total } = softmax::<S>(&mut scores[n], seen);
+            let end = found.add(n * stride + head.head_dim);
+            (*end, *end.add(1)) = (largest, total);
+            if E::SCALED {
+                scale_weights::<S, E>(head, first, &mut scores[n], seen);
+            }
+        }
+        let mut element = 0;
+        while element + 2 * LANES <= head.head_dim {
+            weigh::<S, E, N, 2>(head, element, first, count, &scores, found.add(element));
+            element += 2 * LANES;
+        }
+        while element < head.head_dim {
+            weigh::<S, E, N, 1>(head, element, first, count, &scores, found.add(element));
+            element += LANES;
+        }
+    }
+}
+
+/// The scores of `count` positions from `first` on, and of what follows them in their page.
+#[inline(always)]
+unsafe fn score<S: Simd, E: Element, const N: usize>(
+    head: Head<'_, E>,
+    first: usize,
+    count: usize,
+    queries: &[Query],
+    scores: &mut [[f32; PART]; N],
+) {
+    let Head { pages, keys, head_dim, .. } = head;
+    unsafe {
+        let query: [*const f32; N] = std::array::from_fn(|n| queries[n].query);
+        for (index, page) in pages[first / PAGE..(first + count).div_ceil(PAGE)].iter().enumerate() {
+            let next = pages.get(first / PAGE + index + 1).unwrap_or(page).as_ptr().add(keys).cast::<E>();
+            let keys: *const E = page.as_ptr().add(keys).cast();
+            let scales: *const f32 = keys.add(head_dim * PAGE).cast();
+            for at in (0..PAGE).step_by(2 * LANES) {
+                let mut sums = [[S::splat(0.0); 2]; N];
+                for element in 0..head_dim {
+                    prefetch::<S, E>(next, element * PAGE + at, 2 * LANES);
+                    let keys = keys.add(element * PAGE + at);
+                    let keys = [E::load::<S>(keys), E::load::<S>(keys.add(LANES))];
+                    for n in 0..N {
+                        let query = S::splat(*query[n].add(element));
+                        sums[n] = [S::fma(keys[0], query, sums[n][0]), S::fma(keys[1], query, sums[n][1])];
+                    }
+                }
+                if E::SCALED {
+                    let scales = [S::load(scales.add(at)), S::load(scales.add(at + LANES))];
+                    for n in 0..N {
+                        sums[n] = [S::mul(sums[n][0], scales[0]), S::mul(sums[n][1], scales[1])];
+                    }
+                }
+                for n in 0..N {
+                    let to = scores[n].as_mut_ptr().add(index * PAGE + at);
+                    S::store(to, sums[n][0]);
+                    S::store(to.add(LANES), sums[n][1]);
+                }
+            }
+        }
+    }
+}
+
+/// What the parts of a query's softmax have come to: the largest score, and the sum of e^(score - largest).
+#[derive(Clone, Copy)]
+pub(super) struct Softmax {
+    largest: f32,
+    total: f32,
+}
+
+impl Softmax {
+    /// Of no positions.
+    pub(super) const NONE: Self = Self { largest: f32::NEG_INFINITY, total: 0.0 };
+}
+
+/// Makes the first `seen` scores of a part e^(score - the part's largest), and the others exactly nothing.
+#[inline(always)]
+unsafe fn softmax<S: Simd>(scores: &mut [f32; PART], seen: usize) -> Softmax {
+    let padded = seen.next_multiple_of(PAGE);
+    if seen == 0 {
+        scores.fill(0.0);
+        return Softmax::NONE;
+    }
+    unsafe {
+        scores[seen..padded].fill(f32::NEG_INFINITY);
+        let at = scores.as_mut_ptr();
+        let mut largest = S::splat(f32::NEG_INFINITY);
+        for i in (0..padded).step_by(LANES) {
+            largest = S::max(largest, S::load(at.add(i)));
+        }
+        let largest = S::largest(largest);
+        for i in (0..padded).step_by(LANES) {
+            S::store(at.add(i), S::exp(S::add(S::load(at.add(i)), S::splat(-largest))));
+        }
+        // So that what lies after a query's own position cannot change it.
+        scores[seen..].fill(0.0);
+        let at = scores.as_ptr();
+        let mut sum = S::splat(0.0);
+        for i in (0..padded).step_by(LANES) {
+            sum = S::add(sum, S::load(at.add(i)));
+        }
+        Softmax { largest, total: S::sum(sum) }
+    }
+}
+
+at_every_level! {
+    /// Takes what the next part came to into the results of queries, and what their softmaxes have come to.
+    pub(super) fn join(queries: &[Query], softmaxes: &mut [Softmax], found: *const f32, head_dim: usize) = join_part
+}
+
+#[inline(always)]
+unsafe fn join_part<S: Simd>(queries: &[Query], softmaxes: &mut [Softmax], found: *const f32, head_dim: usize) {
+    for (n, (query, softmax)) in queries.iter().zip(softmaxes).enumerate() {
+        // SAFETY: `attend_part` wrote so much for each query, and results have `head_dim` elements.
+        unsafe {
+            let found = found.add(n * found_len(head_dim));
+            let part = Softmax { largest: *found.add(head_dim), total: *found.add(head_dim + 1) };
+            // The query sees nothing of it.
+            if part.total == 0.0 {
+                continue;
+            }
+            let is_first = softmax.total == 0.0;
+            let largest = softmax.largest.max(part.largest);
+            let mut factors = [0.0; LANES];
+            (factors[0], factors[1]) = (softmax.largest - largest, part.largest - largest);
+            let [before, this, ..] = S::lanes(S::exp(S::load(factors.as_ptr())));
+            *softmax = Softmax { largest, total: softmax.total * before + part.total * this };
+            let (before, this) = (S::splat(before), S::splat(this));
+            for element in (0..head_dim).step_by(LANES) {
+                let out = query.out.add(element);
+                let sum = S::mul(S::load(found.add(element)), this);
+                S::store(out, if is_first { sum } else { S::fma(S::load(out), before, sum) });
+            }
+        }
+    }
+}
+
+at_every_level! {
+    /// Divides the results of queries by the sums of their weights, when all parts are in.
+    pub(super) fn finish(queries: &[Query], softmaxes: &[Softmax], head_dim: usize) = divide
+}
+
+#[inline(always)]
+unsafe fn divide<S: Simd>(queries: &[Query], softmaxes: &[Softmax], head_dim: usize) {
+    for (query, softmax) in queries.iter().zip(softmaxes) {
+        // SAFETY: results have `head_dim` elements.
+        unsafe {
+            let inverse = S::splat(1.0 / softmax.total);
+            for element in (0..head_dim).step_by(LANES) {
+                let out = query.out.add(element);
+                S::store(out, S::mul(S::load(out), inverse));
+            }
+        }
+    }
+}
+
+/// Asks for the cache lines of `count` elements of the next page, from `element` on: the hardware foresees the lines of
+/// a page, but not the page.
+#[inline(always)]
+unsafe fn prefetch<S: Simd, E>(next: *const E, element: usize, count: usize) {
+    for line in (0..count).step_by(64 / size_of::<E>()) {
+        // SAFETY: an address is all that this takes.
+        unsafe { S::prefetch(next.wrapping_add(element + line).cast()) };
+    }
+}
+
+/// Takes the scales of the values from position `first` on into the first `seen` weights, once for all elements.
+#[inline(always)]
+unsafe fn scale_weights<S: Simd, E: Element>(head: Head<'_, E>, first: usize, weights: &mut [f32; PART], seen: usize) {
+    let pages = head.pages[first / PAGE..].iter().take(seen.div_ceil(PAGE));
+    for (page, weights) in pages.zip(weights.as_chunks_mut::<PAGE>().0) {
+        // SAFETY: `attend` checked that the page has this head, whose values' scales follow its values.
+        unsafe {
+            let values: *const E = page.as_ptr().add(head.values).cast();
+            let scales: *const f32 = values.add(head.head_dim * PAGE).cast();
+            for at in (0..PAGE).step_by(LANES) {
+                let weights = weights.as_mut_ptr().add(at);
+                S::store(weights, S::mul(S::load(weights), S::load(scales.add(at))));
+            }
+        }
+    }
+}
+
+/// Elements `element..` of the weighted sums of the values of `count` positions from `first` on, `C` vectors of them.
+#[inline(always)]
+unsafe fn weigh<S: Simd, E: Element, const N: usize, const C: usize>(
+    head: Head<'_, E>,
+    element: usize,
+    first: usize,
+    count: usize,
+    weights: &[[f32; PART]; N],
+    found: *mut f32,
+) {
+    let Head { pages, values, head_dim, .. } = head;
+    unsafe {
+        let mut sums = [[S::splat(0.0); C]; N];
+        for (index, page) in pages[first / PAGE..(first + count).div_ceil(PAGE)].iter().enumerate() {
+            let next = pages.get(first / PAGE + index + 1).unwrap_or(page).as_ptr().add(values).cast::<E>();
+            let from = page.as_ptr().add(values).cast::<E>().add(element);
+            for position in 0..PAGE.min(count - index * PAGE) {
+                prefetch::<S, E>(next, position * head_dim + element, C * LANES);
+                let from = from.add(position * head_dim);
+                let values: [S::F; C] = std::array::from_fn(|c| E::load::<S>(from.add(c * LANES)));
+                for n in 0..N {
+                    let weight = S::splat(*weights[n].as_ptr().add(index * PAGE + position));
+                    for c in 0..C {
+                        sums[n][c] = S::fma(values[c], weight, sums[n][c]);
+                    }
+                }
+            }
+        }
+        for n in 0..N {
+            for c in 0..C {
+                S::store(found.add(n * found_len(head_dim) + c * LANES), sums[n][c]);
+            }
+        }
+    }
+}
