@@ -31,7 +31,13 @@ export function metric(name: MetricName, median: number, part = 0.02): Metric {
   const at = (share: number) => median * (1 + share * part);
   return {
     name,
-    unit: name.endsWith("_ms") ? "ms" : name.endsWith("_mib") ? "MiB" : "tok/s",
+    unit: name.endsWith("_ms")
+      ? "ms"
+      : name.endsWith("_mib")
+        ? "MiB"
+        : name.includes("joules")
+          ? "J"
+          : "tok/s",
     higher_is_better: name.endsWith("per_second"),
     median,
     low: at(-0.9),
@@ -217,9 +223,12 @@ export const elsewhere = run(
   },
 );
 
-/** What memory of the GPU a cell took. */
-function onGpu(found: BenchCell, mib: number): BenchCell {
-  found.metrics.push(metric("peak_gpu_mib", mib, 0));
+/** What memory of the GPU a cell took, and what energy. */
+function onGpu(found: BenchCell, mib: number, joules: number): BenchCell {
+  found.metrics.push(
+    metric("peak_gpu_mib", mib, 0),
+    metric("gpu_joules_per_token", joules, 0.01),
+  );
   return found;
 }
 
@@ -239,6 +248,7 @@ export const onBoth = run(
         { prefill: 3120, decode: 104, mib: 611 },
       ),
       3184,
+      0.74,
     ),
     onGpu(
       cell(
@@ -246,6 +256,7 @@ export const onBoth = run(
         { prefill: 2240, decode: 92.7, mib: 614 },
       ),
       3790,
+      0.98,
     ),
     onGpu(
       cell(
@@ -253,6 +264,7 @@ export const onBoth = run(
         { prefill: 3098, decode: 287, mib: 618 },
       ),
       3302,
+      0.31,
     ),
     refused(
       { ...LLAMA, placement: "GPU 0" },

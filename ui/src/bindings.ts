@@ -1073,8 +1073,10 @@ export type MetricName =
 "peak_resident_mib" | 
 /**  The most memory that was taken of the GPU meanwhile, beyond what was taken of it before. */
 "peak_gpu_mib" | 
-/**  Energy for each token computed, those of the prompt included. */
+/**  Energy of processor and GPU for each token computed, those of the prompt included. */
 "joules_per_token" | 
+/**  The same of the GPU alone, which is told where most systems keep that of the processor to themselves. */
+"gpu_joules_per_token" | 
 /**  From sending a message to the first text of its answer, through the core and the socket. */
 "end_to_end_first_token_ms" | 
 /**  Tokens of an answer over all of its time, through the core and the socket. */

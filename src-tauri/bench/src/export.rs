@@ -110,11 +110,25 @@ fn find(cell: &BenchCell, name: MetricName) -> Option<&Metric> {
 /// `12.3 [12.1, 12.6]`.
 fn with_interval(metric: Option<&Metric>) -> String {
     let Some((metric, median)) = metric.and_then(|metric| Some((metric, metric.median?))) else { return "–".into() };
+    // A token takes a few joules or less.
+    let digits = if metric.unit == "J" { 3 } else { 1 };
     match (metric.low, metric.high) {
-        (Some(low), Some(high)) => format!("{median:.1} [{low:.1}, {high:.1}]"),
-        _ => format!("{median:.1}"),
+        (Some(low), Some(high)) => format!("{median:.digits$} [{low:.digits$}, {high:.digits$}]"),
+        _ => format!("{median:.digits$}"),
     }
 }
+
+/// The figures of a cell in the table, and what stands above them.
+const FIGURES: [(MetricName, &str); 8] = [
+    (MetricName::PrefillTokensPerSecond, "Prefill tokens/s"),
+    (MetricName::DecodeTokensPerSecond, "Decode tokens/s"),
+    (MetricName::FirstTokenMs, "First token ms"),
+    (MetricName::InterTokenMs, "Between tokens ms"),
+    (MetricName::PeakResidentMib, "Peak MiB"),
+    (MetricName::PeakGpuMib, "GPU MiB"),
+    (MetricName::JoulesPerToken, "J/token"),
+    (MetricName::GpuJoulesPerToken, "GPU J/token"),
+];
 
 fn markdown(run: &BenchRun) -> String {
     let (machine, lengths) = (&run.machine, run.summary.preset.lengths());
@@ -131,8 +145,14 @@ fn markdown(run: &BenchRun) -> String {
         lengths.prompt,
         lengths.decode,
     );
-    text += "| Model | Type | On | KV | Threads | Batch | Depth | Prefill tokens/s | Decode tokens/s | First token ms | Between tokens ms | Peak MiB | GPU MiB |\n";
-    text += "|---|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
+    // Energy can be read on few machines.
+    let is_told = |name| run.cells.iter().any(|cell| find(cell, name).is_some());
+    let figures: Vec<_> = FIGURES.into_iter().filter(|&(name, _)| name.unit() != "J" || is_told(name)).collect();
+    text += "| Model | Type | On | KV | Threads | Batch | Depth |";
+    text.extend(figures.iter().map(|(_, heading)| format!(" {heading} |")));
+    text += "\n|---|---|---|---|--:|--:|--:|";
+    text += &"--:|".repeat(figures.len());
+    text.push('\n');
     for cell in &run.cells {
         let key = &cell.key;
         let mut row = format!(
@@ -147,21 +167,11 @@ fn markdown(run: &BenchRun) -> String {
         );
         let (outcome, why) = words(&cell.outcome);
         if cell.outcome == CellOutcome::Measured {
-            for name in [
-                MetricName::PrefillTokensPerSecond,
-                MetricName::DecodeTokensPerSecond,
-                MetricName::FirstTokenMs,
-                MetricName::InterTokenMs,
-                MetricName::PeakResidentMib,
-                MetricName::PeakGpuMib,
-            ] {
-                row += &format!(" {} |", with_interval(find(cell, name)));
-            }
+            row.extend(figures.iter().map(|&(name, _)| format!(" {} |", with_interval(find(cell, name)))));
         } else {
-            row += &format!(
-                " {} | | | | | |",
-                format!("{outcome}: {why}").trim_end_matches([':', ' ']).replace('|', "\\|")
-            );
+            let words = format!("{outcome}: {why}");
+            row += &format!(" {} |", words.trim_end_matches([':', ' ']).replace('|', "\\|"));
+            row += &" |".repeat(figures.len() - 1);
         }
         text += &row;
         text.push('\n');

@@ -50,7 +50,7 @@ impl MetricName {
             | Self::WarmLoadMs
             | Self::EndToEndFirstTokenMs => "ms",
             Self::PeakResidentMib | Self::PeakGpuMib => "MiB",
-            Self::JoulesPerToken => "J",
+            Self::JoulesPerToken | Self::GpuJoulesPerToken => "J",
         }
     }
 
@@ -71,6 +71,7 @@ impl MetricName {
             Self::PeakResidentMib => "peak memory",
             Self::PeakGpuMib => "peak memory of the GPU",
             Self::JoulesPerToken => "energy a token",
+            Self::GpuJoulesPerToken => "energy of the GPU a token",
             Self::EndToEndFirstTokenMs => "first token, end to end",
             Self::EndToEndTokensPerSecond => "answer, end to end",
         }

@@ -122,6 +122,20 @@ fn markdown_shows_medians_failures_and_marks() {
     let columns = |line: &str| line.matches('|').count();
     let table: Vec<_> = text.lines().filter(|line| line.starts_with('|')).collect();
     assert!(table.len() == 4 && table.iter().all(|line| columns(line) == columns(table[0])), "{text}");
+    assert!(!text.contains("J/token"), "no meter, no column: {text}");
+}
+
+#[test]
+fn markdown_shows_energy_where_it_was_read() {
+    let energy = Metric::new(MetricName::GpuJoulesPerToken, vec![0.3125, 0.3125]);
+    let mut failed = cell(4, Vec::new());
+    failed.outcome = CellOutcome::Pending;
+    let read = run(vec![cell(1, vec![energy]), cell(2, vec![decode(&[10.0])]), failed]);
+    let text = export(&read, BenchFormat::Markdown).unwrap();
+    let table: Vec<_> = text.lines().filter(|line| line.starts_with('|')).collect();
+    assert!(table[0].ends_with("| GPU J/token |") && !table[0].contains("| J/token |"), "{text}");
+    assert!(table[2].ends_with("| 0.312 |") && table[3].ends_with("| – |"), "{text}");
+    assert!(table.iter().all(|line| line.matches('|').count() == table[0].matches('|').count()), "{text}");
 }
 
 #[test]

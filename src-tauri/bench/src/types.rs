@@ -279,8 +279,10 @@ pub enum MetricName {
     PeakResidentMib,
     /// The most memory that was taken of the GPU meanwhile, beyond what was taken of it before.
     PeakGpuMib,
-    /// Energy for each token computed, those of the prompt included.
+    /// Energy of processor and GPU for each token computed, those of the prompt included.
     JoulesPerToken,
+    /// The same of the GPU alone, which is told where most systems keep that of the processor to themselves.
+    GpuJoulesPerToken,
     /// From sending a message to the first text of its answer, through the core and the socket.
     EndToEndFirstTokenMs,
     /// Tokens of an answer over all of its time, through the core and the socket.

@@ -69,6 +69,7 @@ const ALL: Column[] = [
   median("peak_resident_mib", false),
   median("peak_gpu_mib", false),
   median("joules_per_token", false),
+  median("gpu_joules_per_token", false),
   plain("perplexity", "Perplexity", "", (cell) => cell.quality?.perplexity ?? null),
   plain("kl_mean", "KL divergence", "", (cell) => cell.quality?.kl_mean ?? null),
   median("end_to_end_first_token_ms", false),

@@ -145,6 +145,7 @@ export const METRICS: Record<MetricName, { label: string; unit: string; better: 
   peak_resident_mib: { label: "Peak memory", unit: "MiB", better: "needs less memory" },
   peak_gpu_mib: { label: "Peak GPU memory", unit: "MiB", better: "needs less memory" },
   joules_per_token: { label: "Energy", unit: "J/token", better: "needs less energy" },
+  gpu_joules_per_token: { label: "GPU energy", unit: "J/token", better: "needs less energy" },
   end_to_end_first_token_ms: {
     label: "First token, end to end",
     unit: "ms",

@@ -228,14 +228,16 @@ async fn listen(
                     measured.add(MetricName::InterTokenMs, ms);
                 }
                 let sound = |joules: Option<f64>| joules.filter(|joules| joules.is_finite() && *joules >= 0.0);
-                let joules = match order.gpu {
+                // Before the first repetition lies the warm-up.
+                let of_gpu = sound(gpu_joules).filter(|_| repetitions > 0);
+                let of_all = match order.gpu {
                     None => sound(joules),
-                    // Before the first repetition lies the warm-up.
-                    Some(_) if repetitions == 0 => None,
-                    Some(_) => sound(gpu_joules).zip(sound(joules)).map(|(gpu, processor)| gpu + processor),
+                    Some(_) => of_gpu.zip(sound(joules)).map(|(gpu, processor)| gpu + processor),
                 };
-                if let Some(joules) = joules {
-                    measured.add(MetricName::JoulesPerToken, joules / (prompt + decode));
+                for (name, joules) in [(MetricName::JoulesPerToken, of_all), (MetricName::GpuJoulesPerToken, of_gpu)] {
+                    if let Some(joules) = joules {
+                        measured.add(name, joules / (prompt + decode));
+                    }
                 }
                 repetitions += 1;
                 repetition(repetitions);
