@@ -16,6 +16,8 @@ pub struct Activations {
     pub(crate) scales: Vec<f32>,
     /// Sums of 32 codes. A row: `columns / 32`.
     pub(crate) sums: Vec<i32>,
+    /// Those times their scale: what an offset of 32 weights is multiplied with. A row: `columns / 32`.
+    pub(crate) scaled_sums: Vec<f32>,
     /// Sums of 16 codes. A row: `columns / 16`.
     pub(crate) half_sums: Vec<i16>,
 }
@@ -28,6 +30,7 @@ impl Activations {
         self.codes.resize(rows * columns, 0);
         self.scales.resize(rows * (columns / GROUP), 0.0);
         self.sums.resize(rows * (columns / GROUP), 0);
+        self.scaled_sums.resize(rows * (columns / GROUP), 0.0);
         self.half_sums.resize(rows * (columns / GROUP) * 2, 0);
     }
 
@@ -48,6 +51,7 @@ impl Activations {
         // Float weights take rows of any length; then there are no groups, and `chunks` of empty vectors must not end early.
         let mut scales = self.scales.chunks_mut(groups);
         let mut sums = self.sums.chunks_mut(groups);
+        let mut scaled_sums = self.scaled_sums.chunks_mut(groups);
         let mut half_sums = self.half_sums.chunks_mut(groups * 2);
         let codes = self.codes.chunks_mut(columns.max(1));
         self.values.chunks_mut(columns.max(1)).zip(codes).map(move |(values, codes)| ActivationRow {
@@ -55,6 +59,7 @@ impl Activations {
             codes,
             scales: scales.next().unwrap_or_default(),
             sums: sums.next().unwrap_or_default(),
+            scaled_sums: scaled_sums.next().unwrap_or_default(),
             half_sums: half_sums.next().unwrap_or_default(),
         })
     }
@@ -67,6 +72,7 @@ pub struct ActivationRow<'a> {
     codes: &'a mut [i8],
     scales: &'a mut [f32],
     sums: &'a mut [i32],
+    scaled_sums: &'a mut [f32],
     half_sums: &'a mut [i16],
 }
 
@@ -74,5 +80,8 @@ impl ActivationRow<'_> {
     /// Computes codes, scales and sums from the values.
     pub fn quantize(&mut self) {
         crate::simd::quantize(self.values, self.codes, self.scales, self.sums, self.half_sums);
+        for ((scaled_sum, scale), &sum) in self.scaled_sums.iter_mut().zip(&*self.scales).zip(&*self.sums) {
+            *scaled_sum = scale * sum as f32;
+        }
     }
 }

@@ -96,13 +96,12 @@ unsafe fn accumulate<B: Blocks>(
             let share = vmulq_f32(vcvtq_f32_s32(offsets), vmulq_n_f32(scales.units[1], activation_scale));
             return vaddq_f32(sum, vfmaq_f32(share, whole, scale));
         }
-        let activation_sum = *from.sums.add(group);
         let mut whole = vaddq_s32(one, two);
         if B::ZERO != 0 {
-            whole = vsubq_s32(whole, vdupq_n_s32(B::ZERO * activation_sum));
+            whole = vsubq_s32(whole, vdupq_n_s32(B::ZERO * *from.sums.add(group)));
         }
         let sum = vfmaq_f32(sum, vcvtq_f32_s32(whole), scale);
-        if B::AFFINE { vfmaq_n_f32(sum, scales.units[1], activation_scale * activation_sum as f32) } else { sum }
+        if B::AFFINE { vfmaq_n_f32(sum, scales.units[1], *from.scaled_sums.add(group)) } else { sum }
     }
 }
 

@@ -7,6 +7,7 @@ pub(super) struct From {
     pub(super) codes: *const i8,
     pub(super) scales: *const f32,
     pub(super) sums: *const i32,
+    pub(super) scaled_sums: *const f32,
     pub(super) half_sums: *const i16,
 }
 
@@ -18,6 +19,7 @@ impl From {
             codes: activations.codes[row * columns..].as_ptr(),
             scales: activations.scales[row * groups..].as_ptr(),
             sums: activations.sums[row * groups..].as_ptr(),
+            scaled_sums: activations.scaled_sums[row * groups..].as_ptr(),
             half_sums: activations.half_sums[row * groups * 2..].as_ptr(),
         }
     }

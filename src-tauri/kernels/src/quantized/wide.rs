@@ -101,18 +101,12 @@ unsafe fn accumulate<B: Blocks>(
             let share = _mm512_mul_ps(offsets, _mm512_mul_ps(units[1], activation_scale));
             return _mm512_add_ps(sum, _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), scale, share));
         }
-        let activation_sum = *from.sums.add(group);
         let mut whole = _mm512_add_epi32(one, two);
         if B::ZERO != 0 {
-            whole = _mm512_sub_epi32(whole, _mm512_set1_epi32(B::ZERO * activation_sum));
+            whole = _mm512_sub_epi32(whole, _mm512_set1_epi32(B::ZERO * *from.sums.add(group)));
         }
         let sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), scale, sum);
-        if B::AFFINE {
-            let total = _mm512_mul_ps(activation_scale, _mm512_set1_ps(activation_sum as f32));
-            _mm512_fmadd_ps(units[1], total, sum)
-        } else {
-            sum
-        }
+        if B::AFFINE { _mm512_fmadd_ps(units[1], _mm512_set1_ps(*from.scaled_sums.add(group)), sum) } else { sum }
     }
 }
 
@@ -157,17 +151,24 @@ unsafe fn multiply_tiles<B: Blocks>(
 ) -> usize {
     unsafe {
         let mask = if count < ROWS { (1 << count) - 1 } else { u16::MAX };
-        let mut products = [const { Products([[0; ROWS]; tiles::ROWS]) }; 2];
+        let mut products = [const { [const { Products([[0; ROWS]; tiles::ROWS]) }; 2] }; 2];
         let mut at = 0;
         while at + tiles::ROWS <= activations.rows {
             let from: [From; tiles::ROWS] = std::array::from_fn(|a| From::row(activations, at + a));
             let mut results = [_mm512_setzero_ps(); tiles::ROWS];
-            for (group, apart) in tile.iter().enumerate() {
+            // A group is multiplied while the one before it is added up.
+            let multiply_group = |group: usize, products: &mut [Products; 2]| {
+                let Some(apart) = tile.get(group) else { return };
                 for half in 0..1 + usize::from(B::HALVES) {
                     let codes = from[0].codes.add(group * GROUP + half * GROUP / 2);
                     let words = apart.codes.as_ptr().add(4 * half);
                     tiles::multiply(codes, activations.columns, words.cast(), &mut products[half]);
                 }
+            };
+            multiply_group(0, &mut products[0]);
+            for (group, apart) in tile.iter().enumerate() {
+                multiply_group(group + 1, &mut products[(group + 1) % 2]);
+                let products = &products[group % 2];
                 for a in 0..tiles::ROWS {
                     let one = _mm512_load_si512(products[0].0[a].as_ptr().cast());
                     let two = if B::HALVES {
@@ -209,8 +210,8 @@ pub(super) unsafe fn product(
         out: *mut f32,
     ) {
         unsafe {
-            // Where there are offsets, adding up takes longer than multiplying, and tiles only add a way through memory.
-            let with_tiles = with_amx && !B::AFFINE && activations.rows >= tiles::ROWS;
+            // With offsets for 16, adding up takes longer than multiplying, and tiles only add a way through memory.
+            let with_tiles = with_amx && !(B::AFFINE && B::HALVES) && activations.rows >= tiles::ROWS;
             let shapes = with_tiles.then(|| Shapes::set(if B::HALVES { 4 } else { 8 }));
             for row in (first..end).step_by(ROWS) {
                 take_apart::<B>(matrix, row, tile);

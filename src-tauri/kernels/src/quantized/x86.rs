@@ -56,15 +56,13 @@ unsafe fn accumulate<D: Dot, B: Blocks>(
             let share = _mm256_mul_ps(offsets, _mm256_mul_ps(scales.units[1], activation_scale));
             return _mm256_add_ps(sum, _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), scale, share));
         }
-        let activation_sum = *from.sums.add(group);
         let mut whole = _mm256_add_epi32(one, two);
         if zero != 0 {
-            whole = _mm256_sub_epi32(whole, _mm256_set1_epi32(zero * activation_sum));
+            whole = _mm256_sub_epi32(whole, _mm256_set1_epi32(zero * *from.sums.add(group)));
         }
         let sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), scale, sum);
         if B::AFFINE {
-            let total = _mm256_mul_ps(activation_scale, _mm256_set1_ps(activation_sum as f32));
-            _mm256_fmadd_ps(scales.units[1], total, sum)
+            _mm256_fmadd_ps(scales.units[1], _mm256_set1_ps(*from.scaled_sums.add(group)), sum)
         } else {
             sum
         }
