@@ -87,10 +87,25 @@ impl Measured {
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Said {
-    Loaded { load_ms: f64, simd: String },
-    Repetition { prefill_ms: f64, decode_ms: f64, first_token_ms: f64, inter_token_ms: Vec<f64>, joules: Option<f64> },
-    Done { peak_resident_mib: f64 },
-    Error { why: String },
+    Loaded {
+        load_ms: f64,
+        simd: String,
+    },
+    /// What is measured begins.
+    Warm,
+    Repetition {
+        prefill_ms: f64,
+        decode_ms: f64,
+        first_token_ms: f64,
+        inter_token_ms: Vec<f64>,
+        joules: Option<f64>,
+    },
+    Done {
+        peak_resident_mib: f64,
+    },
+    Error {
+        why: String,
+    },
 }
 
 /// Whether the chat's engine computes, or is about to.
@@ -201,7 +216,9 @@ async fn listen(
             Ok(Ok(Some(line))) => line,
         };
         conditions.look(pid);
-        let gpu_joules = gpu.as_mut().and_then(GpuWatch::look);
+        if let Some(gpu) = &mut gpu {
+            gpu.look();
+        }
         // Libraries print too; what the engine says is JSON.
         if !line.starts_with('{') {
             continue;
@@ -215,6 +232,11 @@ async fn listen(
                 measured.simd = simd;
                 measured.add(if order.cold { MetricName::ColdLoadMs } else { MetricName::WarmLoadMs }, load_ms);
             }
+            Said::Warm => {
+                if let Some(gpu) = &mut gpu {
+                    gpu.begin_stretch();
+                }
+            }
             Said::Repetition { prefill_ms, decode_ms, first_token_ms, inter_token_ms, joules }
                 if [prefill_ms, decode_ms, first_token_ms].into_iter().all(is_time)
                     && inter_token_ms.iter().all(|ms| ms.is_finite() && *ms >= 0.0) =>
@@ -227,17 +249,15 @@ async fn listen(
                 for ms in inter_token_ms {
                     measured.add(MetricName::InterTokenMs, ms);
                 }
-                let sound = |joules: Option<f64>| joules.filter(|joules| joules.is_finite() && *joules >= 0.0);
-                // Before the first repetition lies the warm-up.
-                let of_gpu = sound(gpu_joules).filter(|_| repetitions > 0);
-                let of_all = match order.gpu {
-                    None => sound(joules),
-                    Some(_) => of_gpu.zip(sound(joules)).map(|(gpu, processor)| gpu + processor),
-                };
-                for (name, joules) in [(MetricName::JoulesPerToken, of_all), (MetricName::GpuJoulesPerToken, of_gpu)] {
-                    if let Some(joules) = joules {
-                        measured.add(name, joules / (prompt + decode));
+                let joules = joules.filter(|joules| joules.is_finite() && *joules >= 0.0);
+                if let Some(energy) = gpu.as_mut().and_then(|gpu| gpu.energy(prompt + decode, joules)) {
+                    measured.add(MetricName::GpuJoulesPerToken, energy.gpu_joules);
+                    if let Some(joules) = energy.all_joules {
+                        measured.add(MetricName::JoulesPerToken, joules);
                     }
+                }
+                if let Some(joules) = joules.filter(|_| order.gpu.is_none()) {
+                    measured.add(MetricName::JoulesPerToken, joules / (prompt + decode));
                 }
                 repetitions += 1;
                 repetition(repetitions);

@@ -15,7 +15,7 @@ pub(super) const HELP: &str = "\
 tektra-engine cell --model FILE [--threads N] [--gpu-layers N,…] [--kv f16|q8|f32] [--batch 1] [--depth 0] [--prompt 512] [--decode 128]
                    [--repetitions 5] [--warm-ups 1] [--until-stdin-closes]
     speed of BATCH sequences side by side, each with DEPTH tokens in its cache before PROMPT more are read or DECODE more
-    are generated; lines of JSON: \"loaded\", a \"repetition\" each, \"done\", or \"error\"";
+    are generated; lines of JSON: \"loaded\", \"warm\", a \"repetition\" each, \"done\", or \"error\"";
 
 pub(super) struct Cell {
     model: PathBuf,
@@ -79,6 +79,7 @@ impl Cell {
         for _ in 0..self.warm_ups {
             subject.warm_up(&start).map_err(|error| error.to_string())?;
         }
+        say(&json!({ "kind": "warm" }));
         for index in 0..self.repetitions {
             let mut energy = PackageEnergy::open();
             let repetition = subject.repetition(&start).map_err(|error| error.to_string())?;
