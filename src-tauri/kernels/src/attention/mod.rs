@@ -148,8 +148,9 @@ struct Tile {
     tokens: Range<usize>,
     /// Parts of the positions that they see.
     parts: usize,
-    /// Where what its parts come to begins; and how many are not done.
+    /// Where what its parts come to begins.
     found: usize,
+    /// Parts that are not done.
     left: AtomicUsize,
 }
 
