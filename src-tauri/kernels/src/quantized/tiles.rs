@@ -92,7 +92,7 @@ pub(super) unsafe fn multiply(activations: *const i8, stride: usize, codes: *con
             "tilezero tmm0",
             "tileloadd tmm1, [{activations} + {stride}*1]",
             "tileloadd tmm2, [{codes} + {line}*1]",
-            "tdpbsud tmm0, tmm1, tmm2",
+            "tdpbssd tmm0, tmm1, tmm2",
             "tilestored [{out} + {line}*1], tmm0",
             activations = in(reg) activations,
             stride = in(reg) stride,

@@ -19,7 +19,8 @@ const ROWS: usize = 2 * LANES;
 /// Rows of activations that share what is in registers.
 const TOGETHER: usize = 8;
 
-/// A group of sixteen rows of weights, taken apart: as `Scales` of eight.
+/// A group of sixteen rows of weights, taken apart: as `Scales` of eight. For tiles codes are signed: what stands for
+/// nothing is subtracted from them.
 struct Apart {
     codes: [__m512i; 8],
     units: [__m512; 2],
@@ -43,8 +44,9 @@ unsafe fn both_floats(low: __m256, high: __m256) -> __m512 {
 }
 
 #[inline(always)]
-unsafe fn take_apart<B: Blocks>(matrix: &Packed, row: usize, tile: &mut Vec<Apart>) {
+unsafe fn take_apart<B: Blocks>(signed: bool, matrix: &Packed, row: usize, tile: &mut Vec<Apart>) {
     unsafe {
+        let zero = _mm512_set1_epi8(if signed { B::ZERO as u8 as i8 } else { 0 });
         // Where there is no second eight, nobody wants its results.
         let second = if row + LANES < matrix.rows { row + LANES } else { row };
         let (mut block, mut other) = (matrix.eight_rows(row).as_ptr(), matrix.eight_rows(second).as_ptr());
@@ -55,7 +57,7 @@ unsafe fn take_apart<B: Blocks>(matrix: &Packed, row: usize, tile: &mut Vec<Apar
                 let (scales, more) = (B::scales::<IN_BLOCK>(block), B::scales::<IN_BLOCK>(other));
                 let mut codes = [_mm512_setzero_si512(); 8];
                 for i in 0..8 {
-                    codes[i] = both(low[i], high[i]);
+                    codes[i] = _mm512_sub_epi8(both(low[i], high[i]), zero);
                 }
                 tile.push(Apart {
                     codes,
@@ -68,9 +70,10 @@ unsafe fn take_apart<B: Blocks>(matrix: &Packed, row: usize, tile: &mut Vec<Apar
     }
 }
 
-/// Adds one group's share to the sums of sixteen rows: `accumulate` of eight, addition for addition.
+/// Adds one group's share to the sums of sixteen rows: `accumulate` of eight, addition for addition. `SIGNED`: what stands
+/// for nothing was subtracted from the codes.
 #[inline(always)]
-unsafe fn accumulate<B: Blocks>(
+unsafe fn accumulate<B: Blocks, const SIGNED: bool>(
     sum: __m512,
     [one, two]: [__m512i; 2],
     Apart { units, factors, .. }: &Apart,
@@ -90,7 +93,7 @@ unsafe fn accumulate<B: Blocks>(
                 let second = _mm512_srai_epi32::<16>(factors[0]);
                 _mm512_add_epi32(_mm512_mullo_epi32(one, first), _mm512_mullo_epi32(two, second))
             };
-            if B::ZERO != 0 {
+            if B::ZERO != 0 && !SIGNED {
                 let zeros = _mm512_madd_epi16(factors[0], in_halves);
                 whole = _mm512_sub_epi32(whole, _mm512_mullo_epi32(zeros, _mm512_set1_epi32(B::ZERO)));
             }
@@ -102,7 +105,7 @@ unsafe fn accumulate<B: Blocks>(
             return _mm512_add_ps(sum, _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), scale, share));
         }
         let mut whole = _mm512_add_epi32(one, two);
-        if B::ZERO != 0 {
+        if B::ZERO != 0 && !SIGNED {
             whole = _mm512_sub_epi32(whole, _mm512_set1_epi32(B::ZERO * *from.sums.add(group)));
         }
         let sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), scale, sum);
@@ -110,9 +113,11 @@ unsafe fn accumulate<B: Blocks>(
     }
 }
 
-/// Sixteen rows, taken apart, times rows `at..at + A` of the activations; the first `count` of each are written.
+/// Sixteen rows, taken apart, times rows `at..at + A` of the activations; the first `count` of each are written. `signed`:
+/// they were taken apart for tiles.
 #[inline(always)]
 unsafe fn multiply<B: Blocks, const A: usize>(
+    signed: bool,
     tile: &[Apart],
     activations: &Activations,
     at: usize,
@@ -121,16 +126,24 @@ unsafe fn multiply<B: Blocks, const A: usize>(
     count: usize,
 ) {
     unsafe {
+        let zero = _mm512_set1_epi8(if signed { B::ZERO as u8 as i8 } else { 0 });
         let from: [From; A] = std::array::from_fn(|a| From::row(activations, at + a));
         let mut results = [_mm512_setzero_ps(); A];
         for (group, apart) in tile.iter().enumerate() {
+            // Here codes must not be negative.
+            let mut codes = apart.codes;
+            if B::ZERO != 0 {
+                for code in &mut codes {
+                    *code = _mm512_add_epi8(*code, zero);
+                }
+            }
             for a in 0..A {
                 let mut sums = [_mm512_setzero_si512(); 2];
                 for i in 0..8 {
                     let four = from[a].codes.add(group * GROUP + 4 * i).cast::<i32>().read_unaligned();
-                    sums[i / 4] = _mm512_dpbusd_epi32(sums[i / 4], apart.codes[i], _mm512_set1_epi32(four));
+                    sums[i / 4] = _mm512_dpbusd_epi32(sums[i / 4], codes[i], _mm512_set1_epi32(four));
                 }
-                results[a] = accumulate::<B>(results[a], sums, apart, &from[a], group);
+                results[a] = accumulate::<B, false>(results[a], sums, apart, &from[a], group);
             }
         }
         let mask = if count < ROWS { (1 << count) - 1 } else { u16::MAX };
@@ -176,7 +189,7 @@ unsafe fn multiply_tiles<B: Blocks>(
                     } else {
                         _mm512_setzero_si512()
                     };
-                    results[a] = accumulate::<B>(results[a], [one, two], apart, &from[a], group);
+                    results[a] = accumulate::<B, true>(results[a], [one, two], apart, &from[a], group);
                 }
             }
             for (a, result) in results.into_iter().enumerate() {
@@ -214,12 +227,12 @@ pub(super) unsafe fn product(
             let with_tiles = with_amx && !(B::AFFINE && B::HALVES) && activations.rows >= tiles::ROWS;
             let shapes = with_tiles.then(|| Shapes::set(if B::HALVES { 4 } else { 8 }));
             for row in (first..end).step_by(ROWS) {
-                take_apart::<B>(matrix, row, tile);
+                take_apart::<B>(with_tiles, matrix, row, tile);
                 let (out, count) = (out.add(row), end - row);
                 let done =
                     if shapes.is_some() { multiply_tiles::<B>(tile, activations, out, matrix.rows, count) } else { 0 };
                 rows_together!(done, activations.rows, TOGETHER, at, COUNT => {
-                    multiply::<B, COUNT>(tile, activations, at, out, matrix.rows, count);
+                    multiply::<B, COUNT>(with_tiles, tile, activations, at, out, matrix.rows, count);
                 });
             }
         }
