@@ -1,8 +1,9 @@
 //! Products in every format: `cargo bench -p tektra-kernels`.
 //!
 //! `decode` has one row of activations and weights that no cache holds: its GiB/s against
-//! `tektra-engine bench --bandwidth --threads 1` is the fraction of the roofline. `prefill` has 128 rows and weights
-//! that stay in the cache: its elements are multiply-adds.
+//! `tektra-engine bench --bandwidth --threads 1` is the fraction of the roofline. `cached` has one row and weights that
+//! stay in the cache: what computing alone allows. `prefill` has 128 rows and such weights: its elements are
+//! multiply-adds.
 
 #![allow(missing_docs, reason = "criterion writes its own main")]
 
@@ -14,11 +15,12 @@ use tektra_kernels::{Activations, Arena, Format, Matrix, Packed, Pool, Product, 
 const COLUMNS: usize = 2048;
 /// More weights than any cache of a desktop holds, in every format.
 const DECODE_ROWS: usize = 128 * 1024;
-const PREFILL_ROWS: usize = 256;
+const CACHED_ROWS: usize = 256;
 
 fn products(criterion: &mut Criterion) {
     let mut pool = Pool::new(1).expect("threads");
-    for (name, rows, tokens) in [("decode", DECODE_ROWS, 1), ("prefill", PREFILL_ROWS, 128)] {
+    for (name, rows, tokens) in [("decode", DECODE_ROWS, 1), ("cached", CACHED_ROWS, 1), ("prefill", CACHED_ROWS, 128)]
+    {
         let mut group = criterion.benchmark_group(name);
         group.sample_size(10);
         for format in Format::ALL {
@@ -33,8 +35,8 @@ fn products(criterion: &mut Criterion) {
                 row.quantize();
             }
             let mut out = vec![0.0; rows * tokens];
-            group.throughput(match name {
-                "decode" => Throughput::Bytes(bytes.len() as u64),
+            group.throughput(match tokens {
+                1 => Throughput::Bytes(bytes.len() as u64),
                 _ => Throughput::Elements((rows * COLUMNS * tokens) as u64),
             });
             group.bench_function(BenchmarkId::from_parameter(format!("{format:?}")), |bencher| {

@@ -205,6 +205,10 @@ unsafe fn operations<S: Simd>(x: &[f32], y: &[f32], halves: &[u16], codes: &[i8]
         out.extend(whole);
         out.extend(S::lanes(S::load_i8(codes.as_ptr())));
         out.extend([S::sum(x), S::largest(x)]);
+        let mut written = [0_i8; LANES];
+        let in_range = S::min(S::max(x, S::splat(-127.0)), S::splat(127.0));
+        out.push(S::store_codes(written.as_mut_ptr(), in_range) as f32);
+        out.extend(written.map(f32::from));
     }
 }
 

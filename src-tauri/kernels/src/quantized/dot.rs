@@ -2,11 +2,21 @@
 
 use std::arch::x86_64::*;
 
-use super::{
-    formats::Blocks,
-    shared::{From, each_vector},
-    x86::four,
-};
+use super::{formats::Blocks, shared::From, x86::four};
+
+/// Calls a macro's body for each of a group's eight vectors of codes: the vector is a constant, and the loop is none, which
+/// the compiler left one in some formats.
+macro_rules! each_vector {
+    ($i:ident => $body:block) => {
+        each_vector!(@ $i, $body, 0 1 2 3 4 5 6 7);
+    };
+    (@ $i:ident, $body:block, $($number:literal)*) => {
+        $({
+            const $i: usize = $number;
+            $body
+        })*
+    };
+}
 
 /// The 8-bit dot product of an instruction set: each 32-bit lane gains four products of codes and activations.
 ///

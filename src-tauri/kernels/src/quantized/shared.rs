@@ -39,21 +39,6 @@ macro_rules! each_group {
 }
 pub(super) use each_group;
 
-/// Calls a macro's body for each of a group's eight vectors of codes: the vector is a constant, and the loop is none, which
-/// the compiler left one in some formats.
-macro_rules! each_vector {
-    ($i:ident => $body:block) => {
-        each_vector!(@ $i, $body, 0 1 2 3 4 5 6 7);
-    };
-    (@ $i:ident, $body:block, $($number:literal)*) => {
-        $({
-            const $i: usize = $number;
-            $body
-        })*
-    };
-}
-pub(super) use each_vector;
-
 /// Runs a macro's body for rows `$from..$rows` of activations, `$together` at a time and the last ones alone; `$at` is the
 /// first of them, and how many they are is the constant `$count`.
 macro_rules! rows_together {

@@ -165,10 +165,33 @@ pub(crate) unsafe trait Simd: Copy + 'static {
         lanes[0]
     }
 
+    /// The largest of the lanes, compared in the order of [`Simd::sum`].
     #[inline(always)]
     unsafe fn largest(value: Self::F) -> f32 {
-        let lanes = unsafe { Self::lanes(value) };
-        lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+        let mut lanes = unsafe { Self::lanes(value) };
+        let mut width = LANES / 2;
+        while width > 0 {
+            for i in 0..width {
+                lanes[i] = if lanes[i] > lanes[i + width] { lanes[i] } else { lanes[i + width] };
+            }
+            width /= 2;
+        }
+        lanes[0]
+    }
+
+    /// Writes the nearest whole numbers of lanes between -127 and 127 as bytes, and gives their sum.
+    #[inline(always)]
+    unsafe fn store_codes(to: *mut i8, value: Self::F) -> i32 {
+        let mut sum = 0;
+        for (i, lane) in unsafe { Self::lanes(Self::round(value)) }.into_iter().enumerate() {
+            // SAFETY: within what both can hold, and room for all lanes, by the contract.
+            unsafe {
+                let code = lane.to_int_unchecked::<i32>();
+                to.add(i).write(code as i8);
+                sum += code;
+            }
+        }
+        sum
     }
 
     /// e to the power of `x`, to about 2 units in the last place; 0 below -87.
@@ -243,35 +266,22 @@ unsafe fn quantize_row<S: Simd>(
     let values = values.as_chunks::<32>().0.iter().zip(codes.as_chunks_mut::<32>().0);
     let results = scales.iter_mut().zip(sums).zip(half_sums.as_chunks_mut::<2>().0);
     for ((values, codes), ((scale, sum), halves)) in values.zip(results) {
-        // SAFETY: steps of LANES, which divides 32.
-        let largest = unsafe {
+        // SAFETY: two vectors of values, and room for two of codes.
+        unsafe {
+            let values = [S::load(values.as_ptr()), S::load(values.as_ptr().add(LANES))];
             let mut largest = S::splat(0.0);
-            for at in (0..32).step_by(LANES) {
-                let value = S::load(values.as_ptr().add(at));
+            for value in values {
                 largest = S::max(largest, S::max(value, S::mul(value, S::splat(-1.0))));
             }
-            S::largest(largest)
-        };
-        *scale = largest / 127.0;
-        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-        let mut rounded = [0.0_f32; 32];
-        // SAFETY: as above.
-        unsafe {
-            for at in (0..32).step_by(LANES) {
-                let value = S::mul(S::load(values.as_ptr().add(at)), S::splat(inverse));
-                // Not a number becomes a number here, so that the conversion below is always defined.
-                let value = S::min(S::max(S::round(value), S::splat(-127.0)), S::splat(127.0));
-                S::store(rounded.as_mut_ptr().add(at), value);
+            let largest = S::largest(largest);
+            *scale = largest / 127.0;
+            let inverse = S::splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+            for (half, value) in values.into_iter().enumerate() {
+                // What is not a number becomes -127: `max` gives its second operand then.
+                let value = S::min(S::max(S::mul(value, inverse), S::splat(-127.0)), S::splat(127.0));
+                halves[half] = S::store_codes(codes.as_mut_ptr().add(half * LANES), value) as i16;
             }
         }
-        *halves = [0, 0];
-        *sum = 0;
-        for i in 0..32 {
-            // SAFETY: between -127 and 127; `max` and `min` above give their second operand for a NaN.
-            let code = unsafe { rounded[i].to_int_unchecked::<i32>() };
-            codes[i] = code as i8;
-            halves[i / 16] += code as i16;
-            *sum += code;
-        }
+        *sum = i32::from(halves[0]) + i32::from(halves[1]);
     }
 }

@@ -163,4 +163,25 @@ unsafe impl Simd for Neon {
     unsafe fn power_of_two(whole: Quarters) -> Quarters {
         unsafe { each!(power(whole)) }
     }
+
+    #[inline(always)]
+    unsafe fn largest(value: Quarters) -> f32 {
+        unsafe {
+            let four = larger(larger(value[0], value[2]), larger(value[1], value[3]));
+            let two = larger(four, vextq_f32::<2>(four, four));
+            vgetq_lane_f32::<0>(larger(two, vextq_f32::<1>(two, two)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes(to: *mut i8, value: Quarters) -> i32 {
+        unsafe {
+            let whole = each!(vcvtnq_s32_f32(value));
+            let low = vcombine_s16(vmovn_s32(whole[0]), vmovn_s32(whole[1]));
+            let high = vcombine_s16(vmovn_s32(whole[2]), vmovn_s32(whole[3]));
+            let codes = vcombine_s8(vmovn_s16(low), vmovn_s16(high));
+            vst1q_s8(to, codes);
+            i32::from(vaddlvq_s8(codes))
+        }
+    }
 }

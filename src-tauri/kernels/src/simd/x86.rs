@@ -26,6 +26,27 @@ unsafe fn sum([low, high]: Halves) -> f32 {
     }
 }
 
+/// The largest of sixteen lanes in the order of [`Simd::largest`].
+#[inline(always)]
+unsafe fn largest([low, high]: Halves) -> f32 {
+    unsafe {
+        let eight = _mm256_max_ps(low, high);
+        let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+    }
+}
+
+/// The sum of sixteen codes.
+#[inline(always)]
+unsafe fn sum_of_codes(codes: __m128i) -> i32 {
+    unsafe {
+        let lifted = _mm_xor_si128(codes, _mm_set1_epi8(-128));
+        let eights = _mm_sad_epu8(lifted, _mm_setzero_si128());
+        _mm_cvtsi128_si32(_mm_add_epi32(eights, _mm_unpackhi_epi64(eights, eights))) - 16 * 128
+    }
+}
+
 // SAFETY: instructions of AVX2, FMA and F16C, whose presence the trait's contract asks for.
 unsafe impl Register for __m256 {
     const LANES: usize = 8;
@@ -181,6 +202,23 @@ unsafe impl Simd for Avx2 {
     unsafe fn sum(value: Halves) -> f32 {
         unsafe { sum(value) }
     }
+
+    #[inline(always)]
+    unsafe fn largest(value: Halves) -> f32 {
+        unsafe { largest(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes(to: *mut i8, [low, high]: Halves) -> i32 {
+        unsafe {
+            // Packed within each half of the register, so the quarters are put in order.
+            let words = _mm256_packs_epi32(_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high));
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+            let codes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            _mm_storeu_si128(to.cast(), codes);
+            sum_of_codes(codes)
+        }
+    }
 }
 
 // SAFETY: each function is one instruction of AVX-512 F, whose presence the trait's contract asks for.
@@ -264,5 +302,19 @@ unsafe impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn sum(value: __m512) -> f32 {
         unsafe { sum([_mm512_castps512_ps256(value), _mm512_extractf32x8_ps::<1>(value)]) }
+    }
+
+    #[inline(always)]
+    unsafe fn largest(value: __m512) -> f32 {
+        unsafe { largest([_mm512_castps512_ps256(value), _mm512_extractf32x8_ps::<1>(value)]) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes(to: *mut i8, value: __m512) -> i32 {
+        unsafe {
+            let codes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(value));
+            _mm_storeu_si128(to.cast(), codes);
+            sum_of_codes(codes)
+        }
     }
 }
