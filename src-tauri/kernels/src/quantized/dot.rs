@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{formats::Blocks, shared::From, x86::four};
+use super::{formats::Blocks, shared::From, words::Words, x86::four};
 
 /// Calls a macro's body for each of a group's eight vectors of codes: the vector is a constant, and the loop is none, which
 /// the compiler left one in some formats.
@@ -23,15 +23,17 @@ macro_rules! each_vector {
 /// # Safety
 /// Needs the instruction set.
 pub(super) unsafe trait Dot {
+    /// The vectors that it multiplies.
+    type Words: Words;
     /// Whether codes beyond 128 are multiplied as the signed numbers that they stand for, 128 less.
     const SIGNED: bool = false;
-    unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i;
+    unsafe fn dot(sum: Self::Words, codes: Self::Words, activations: Self::Words) -> Self::Words;
 
     /// The products of a group's halves; of formats with one scale for both, the first may hold all.
     #[inline(always)]
-    unsafe fn group<B: Blocks>(codes: &[__m256i; 8], activations: [__m256i; 8]) -> [__m256i; 2] {
+    unsafe fn group<B: Blocks>(codes: &[Self::Words; 8], activations: [Self::Words; 8]) -> [Self::Words; 2] {
         unsafe {
-            let mut sums = [_mm256_setzero_si256(); 2];
+            let mut sums = [Self::Words::splat32(0); 2];
             for i in 0..8 {
                 sums[i / 4] = Self::dot(sums[i / 4], codes[i], activations[i]);
             }
@@ -43,14 +45,14 @@ pub(super) unsafe trait Dot {
     /// [`Dot::group`]. Every word is read once.
     #[inline(always)]
     unsafe fn products<B: Blocks, const IN_BLOCK: usize>(
-        block: *const u8,
+        at: <Self::Words as Words>::At,
         group: usize,
         from: &From,
-    ) -> [[__m256i; 2]; 4] {
+    ) -> [[Self::Words; 2]; 4] {
         unsafe {
-            let mut sums = [[_mm256_setzero_si256(); 2]; 4];
+            let mut sums = [[Self::Words::splat32(0); 2]; 4];
             for i in 0..8 {
-                let codes = B::codes::<IN_BLOCK>(block, i, true);
+                let codes = B::codes::<Self::Words, IN_BLOCK>(at, i, true);
                 for k in 0..B::TOGETHER {
                     sums[k][i / 4] = Self::dot(sums[k][i / 4], codes[k], four(from, group + k, i));
                 }
@@ -61,17 +63,21 @@ pub(super) unsafe trait Dot {
 }
 
 pub(super) struct Vnni512;
-// SAFETY: one instruction of AVX-512 VNNI with VL.
+// SAFETY: one instruction of AVX-512 VNNI.
 unsafe impl Dot for Vnni512 {
+    type Words = __m512i;
+
     #[inline(always)]
-    unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
-        unsafe { _mm256_dpbusd_epi32(sum, codes, activations) }
+    unsafe fn dot(sum: __m512i, codes: __m512i, activations: __m512i) -> __m512i {
+        unsafe { _mm512_dpbusd_epi32(sum, codes, activations) }
     }
 }
 
 pub(super) struct VnniAvx;
 // SAFETY: one instruction of AVX-VNNI.
 unsafe impl Dot for VnniAvx {
+    type Words = __m256i;
+
     #[inline(always)]
     unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
         unsafe { _mm256_dpbusd_avx_epi32(sum, codes, activations) }
@@ -121,6 +127,7 @@ impl Multiply {
 
 // SAFETY: instructions of AVX2.
 unsafe impl Dot for Multiply {
+    type Words = __m256i;
     const SIGNED: bool = true;
 
     #[inline(always)]
@@ -148,7 +155,7 @@ unsafe impl Dot for Multiply {
 
     #[inline(always)]
     unsafe fn products<B: Blocks, const IN_BLOCK: usize>(
-        block: *const u8,
+        at: *const u8,
         group: usize,
         from: &From,
     ) -> [[__m256i; 2]; 4] {
@@ -156,7 +163,7 @@ unsafe impl Dot for Multiply {
             let count = if B::HALVES { 4 } else { 8 };
             let (mut narrow, mut sums) = ([_mm256_setzero_si256(); 4], [[_mm256_setzero_si256(); 2]; 4]);
             each_vector!(I => {
-                let codes = B::codes::<IN_BLOCK>(block, I, true);
+                let codes = B::codes::<__m256i, IN_BLOCK>(at, I, true);
                 for k in 0..B::TOGETHER {
                     let pairs = Self::pairs::<B>(codes[k], four(from, group + k, I));
                     Self::add::<B>(I % count, count, pairs, &mut narrow[k], &mut sums[k][I / count]);

@@ -1,16 +1,16 @@
-//! How each block format is taken apart with AVX2: eight rows at a time, a 32-bit word of each in one vector.
+//! How each block format is taken apart on x86: a 32-bit word of each of several rows in one vector.
 
 use std::arch::x86_64::*;
 
-/// A vector of codes of each group that is [`Blocks::TOGETHER`] with others; what is beyond has no meaning.
-pub(super) type Codes = [__m256i; 4];
+use super::words::{Words, bits as count};
+use crate::packed::LANES;
 
 /// A block format as the kernels need it: element = `scale * (code - ZERO) + offset`, codes unsigned.
 ///
-/// Pointers are to the blocks of eight rows as [`crate::Packed`] has them.
+/// Places are of the blocks of rows as [`crate::Packed`] has them.
 ///
 /// # Safety
-/// The functions need AVX2 and F16C, and pointers to whole blocks.
+/// The functions need the instructions of [`Words`], and places of whole blocks.
 pub(super) unsafe trait Blocks {
     /// Groups of 32 elements in a block.
     const GROUPS: usize;
@@ -32,113 +32,94 @@ pub(super) unsafe trait Blocks {
     const MOST_LIFTED: i32 = Self::MOST;
 
     /// The scales of group `GROUP`.
-    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales;
-    /// Codes `4 * i..4 * i + 4` of each row, of group `GROUP` and those it is together with.
-    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, lifted: bool) -> Codes;
+    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V>;
+    /// Codes `4 * i..4 * i + 4` of each row, of group `GROUP` and those it is together with; what is beyond has no meaning.
+    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, lifted: bool) -> [V; 4];
 }
 
-/// What turns a group's whole numbers into its share of eight results.
+/// What turns a group's whole numbers into its share of the rows' results.
 #[derive(Clone, Copy)]
-pub(super) struct Scales {
+pub(super) struct Scales<V: Words> {
     /// What products are times, and offsets: those of the group, or of the block where scales hold for 16 elements.
-    pub(super) units: [__m256; 2],
+    pub(super) units: [V::Floats; 2],
     /// Where scales hold for 16 elements: a scale and an offset for each half in whole numbers, of 16 bits side by side.
-    pub(super) factors: [__m256i; 2],
+    pub(super) factors: [V; 2],
 }
 
-impl Scales {
+impl<V: Words> Scales<V> {
     #[inline(always)]
-    pub(super) unsafe fn of_group(scale: __m256, offset: __m256) -> Self {
-        Self { units: [scale, offset], factors: unsafe { [_mm256_setzero_si256(); 2] } }
+    pub(super) unsafe fn of_group(scale: V::Floats, offset: V::Floats) -> Self {
+        Self { units: [scale, offset], factors: unsafe { [V::splat32(0); 2] } }
     }
 
     /// `factors`: of four halves each, a byte each, of which group `GROUP` has the first or the last two.
     #[inline(always)]
-    pub(super) unsafe fn of_halves<const GROUP: usize>(
-        units: [__m256; 2],
-        factors: [__m256i; 2],
-        signed: bool,
-    ) -> Self {
+    pub(super) unsafe fn of_halves<const GROUP: usize>(units: [V::Floats; 2], factors: [V; 2], signed: bool) -> Self {
         unsafe {
             let bytes = if GROUP.is_multiple_of(2) { 0x0180_0080_u32 } else { 0x0380_0280 };
             let in_row =
                 |row: u32| bytes.wrapping_add(0x0400_0400 * row).rotate_right(if signed { 0 } else { 8 }) as i32;
-            let places = _mm256_setr_epi32(
-                in_row(0),
-                in_row(1),
-                in_row(2),
-                in_row(3),
-                in_row(0),
-                in_row(1),
-                in_row(2),
-                in_row(3),
-            );
-            let mut wide = [_mm256_shuffle_epi8(factors[0], places), _mm256_shuffle_epi8(factors[1], places)];
+            let places = V::splat128(_mm_setr_epi32(in_row(0), in_row(1), in_row(2), in_row(3)));
+            let mut wide = [V::shuffle8(factors[0], places), V::shuffle8(factors[1], places)];
             if signed {
-                wide = [_mm256_srai_epi16::<8>(wide[0]), _mm256_srai_epi16::<8>(wide[1])];
+                wide = [V::signed_right16(wide[0], count(8)), V::signed_right16(wide[1], count(8))];
             }
             Self { units, factors: wide }
         }
     }
 }
 
-/// The half-precision scales of eight rows, or their offsets.
+/// The half-precision scales of the rows, or their offsets.
 #[inline(always)]
-pub(super) unsafe fn halves(block: *const u8, index: usize) -> __m256 {
-    unsafe { _mm256_cvtph_ps(_mm_loadu_si128(block.add(16 * index).cast())) }
+pub(super) unsafe fn halves<V: Words>(at: V::At, index: usize) -> V::Floats {
+    unsafe { V::load_halves(at, 2 * LANES * index) }
 }
 
 /// Word `index` of each row, where the words begin after `apart` bytes a row.
 #[inline(always)]
-pub(super) unsafe fn word(block: *const u8, apart: usize, index: usize) -> __m256i {
-    unsafe { _mm256_loadu_si256(block.add(8 * apart + 32 * index).cast()) }
+pub(super) unsafe fn word<V: Words>(at: V::At, apart: usize, index: usize) -> V {
+    unsafe { V::load(at, LANES * (apart + 4 * index)) }
 }
 
 /// Byte `index` of each word as a float.
 #[inline(always)]
-pub(super) unsafe fn byte(words: __m256i, index: usize) -> __m256 {
-    unsafe {
-        let shifted = _mm256_srl_epi32(words, _mm_cvtsi32_si128(8 * index as i32));
-        _mm256_cvtepi32_ps(_mm256_and_si256(shifted, _mm256_set1_epi32(255)))
-    }
+pub(super) unsafe fn byte<V: Words>(words: V, index: usize) -> V::Floats {
+    unsafe { V::floats(V::and(V::right32(words, count(8 * index as i32)), V::splat32(255))) }
 }
 
 /// Bytes shifted right, or left where `shift` is negative, and masked.
 #[inline(always)]
-pub(super) unsafe fn bits(bytes: __m256i, shift: i32, mask: u8) -> __m256i {
+pub(super) unsafe fn bits<V: Words>(bytes: V, shift: i32, mask: u8) -> V {
     unsafe {
         let shifted = match shift {
             0 => bytes,
-            1.. => _mm256_srl_epi16(bytes, _mm_cvtsi32_si128(shift)),
-            _ => _mm256_sll_epi16(bytes, _mm_cvtsi32_si128(-shift)),
+            1.. => V::right16(bytes, count(shift)),
+            _ => V::left16(bytes, count(-shift)),
         };
-        _mm256_and_si256(shifted, _mm256_set1_epi8(mask as i8))
+        V::and(shifted, V::splat8(mask as i8))
     }
 }
 
 #[inline(always)]
-pub(super) unsafe fn negative(values: __m256) -> __m256 {
-    unsafe { _mm256_xor_ps(values, _mm256_set1_ps(-0.0)) }
+pub(super) unsafe fn negative<V: Words>(values: V::Floats) -> V::Floats {
+    unsafe { V::flip(values, V::splat(-0.0)) }
 }
 
 /// Vector `i` of codes of a group of which four words hold the nibbles: the low ones first, then the high ones.
 #[inline(always)]
-unsafe fn nibbles(block: *const u8, apart: usize, first: usize, i: usize) -> __m256i {
-    unsafe { bits(word(block, apart, first + i % 4), i as i32 / 4 * 4, 15) }
+unsafe fn nibbles<V: Words>(at: V::At, apart: usize, first: usize, i: usize) -> V {
+    unsafe { bits(word::<V>(at, apart, first + i % 4), i as i32 / 4 * 4, 15) }
 }
 
 /// Vector `i` of fifth bits, one word a row.
 #[inline(always)]
-unsafe fn fifth_bits(fifths: __m256i, i: usize) -> __m256i {
+unsafe fn fifth_bits<V: Words>(fifths: V, i: usize) -> V {
     unsafe {
         // Byte i / 2 of each word to its four bytes, of which each looks at a bit of its own.
-        let spread = _mm256_set1_epi32(0x0101_0101 * (i as i32 / 2));
-        let in_word =
-            _mm256_setr_epi32(0, 0x0404_0404, 0x0808_0808, 0x0c0c_0c0c, 0, 0x0404_0404, 0x0808_0808, 0x0c0c_0c0c);
-        let bytes = _mm256_shuffle_epi8(fifths, _mm256_or_si256(spread, in_word));
-        let select = _mm256_set1_epi32(if i.is_multiple_of(2) { 0x0804_0201 } else { 0x8040_2010_u32 as i32 });
-        let is_set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, select), select);
-        _mm256_and_si256(is_set, _mm256_set1_epi8(16))
+        let spread = V::splat32(0x0101_0101 * (i as i32 / 2));
+        let in_word = V::splat128(_mm_setr_epi32(0, 0x0404_0404, 0x0808_0808, 0x0c0c_0c0c));
+        let select = V::splat32(if i.is_multiple_of(2) { 0x0804_0201 } else { 0x8040_2010_u32 as i32 });
+        V::where_set8(V::shuffle8(fifths, V::or(spread, in_word)), select, 16)
     }
 }
 
@@ -152,13 +133,13 @@ unsafe impl Blocks for Q4_0 {
     const ZERO: i32 = 8;
 
     #[inline(always)]
-    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
-        unsafe { Scales::of_group(halves(block, 0), _mm256_setzero_ps()) }
+    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+        unsafe { Scales::of_group(halves::<V>(at, 0), V::splat(0.0)) }
     }
 
     #[inline(always)]
-    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, _: bool) -> Codes {
-        unsafe { [nibbles(block, 2, 0, i); 4] }
+    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
+        unsafe { [nibbles::<V>(at, 2, 0, i); 4] }
     }
 }
 
@@ -173,13 +154,13 @@ unsafe impl Blocks for Q4_1 {
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
-        unsafe { Scales::of_group(halves(block, 0), halves(block, 1)) }
+    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+        unsafe { Scales::of_group(halves::<V>(at, 0), halves::<V>(at, 1)) }
     }
 
     #[inline(always)]
-    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, _: bool) -> Codes {
-        unsafe { [nibbles(block, 4, 0, i); 4] }
+    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
+        unsafe { [nibbles::<V>(at, 4, 0, i); 4] }
     }
 }
 
@@ -193,15 +174,15 @@ unsafe impl Blocks for Q5_0 {
     const ZERO: i32 = 16;
 
     #[inline(always)]
-    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
-        unsafe { Scales::of_group(halves(block, 0), _mm256_setzero_ps()) }
+    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+        unsafe { Scales::of_group(halves::<V>(at, 0), V::splat(0.0)) }
     }
 
     #[inline(always)]
-    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, _: bool) -> Codes {
+    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
         unsafe {
-            let fifths = fifth_bits(word(block, 2, 0), i);
-            [_mm256_or_si256(nibbles(block, 2, 1, i), fifths); 4]
+            let fifths = fifth_bits(word::<V>(at, 2, 0), i);
+            [V::or(nibbles::<V>(at, 2, 1, i), fifths); 4]
         }
     }
 }
@@ -217,15 +198,15 @@ unsafe impl Blocks for Q5_1 {
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
-        unsafe { Scales::of_group(halves(block, 0), halves(block, 1)) }
+    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+        unsafe { Scales::of_group(halves::<V>(at, 0), halves::<V>(at, 1)) }
     }
 
     #[inline(always)]
-    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, _: bool) -> Codes {
+    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
         unsafe {
-            let fifths = fifth_bits(word(block, 4, 0), i);
-            [_mm256_or_si256(nibbles(block, 4, 1, i), fifths); 4]
+            let fifths = fifth_bits(word::<V>(at, 4, 0), i);
+            [V::or(nibbles::<V>(at, 4, 1, i), fifths); 4]
         }
     }
 }
@@ -240,12 +221,12 @@ unsafe impl Blocks for Q8_0 {
     const ZERO: i32 = 128;
 
     #[inline(always)]
-    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
-        unsafe { Scales::of_group(halves(block, 0), _mm256_setzero_ps()) }
+    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+        unsafe { Scales::of_group(halves::<V>(at, 0), V::splat(0.0)) }
     }
 
     #[inline(always)]
-    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, _: bool) -> Codes {
-        unsafe { [_mm256_xor_si256(word(block, 2, i), _mm256_set1_epi8(-128)); 4] }
+    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
+        unsafe { [V::xor(word::<V>(at, 2, i), V::splat8(-128)); 4] }
     }
 }

@@ -1,8 +1,9 @@
-//! How the formats with blocks of 256 elements are taken apart with AVX2.
+//! How the formats with blocks of 256 elements are taken apart on x86.
 
-use std::arch::x86_64::*;
-
-use super::formats::{Blocks, Codes, Scales, bits, byte, halves, negative, word};
+use super::{
+    formats::{Blocks, Scales, bits, byte, halves, negative, word},
+    words::{Words, bits as count},
+};
 use crate::{Format, packed::place};
 
 pub(super) struct Q2K;
@@ -19,18 +20,18 @@ unsafe impl Blocks for Q2K {
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
+    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
         unsafe {
-            let four = word(block, 4, GROUP / 2);
+            let four = word::<V>(at, 4, GROUP / 2);
             let factors = [bits(four, 0, 15), bits(four, 4, 15)];
-            Scales::of_halves::<GROUP>([halves(block, 0), negative(halves(block, 1))], factors, false)
+            Scales::of_halves::<GROUP>([halves::<V>(at, 0), negative::<V>(halves::<V>(at, 1))], factors, false)
         }
     }
 
     #[inline(always)]
-    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, lifted: bool) -> Codes {
+    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, lifted: bool) -> [V; 4] {
         unsafe {
-            let word = word(block, 4, 4 + GROUP / 4 * 8 + i);
+            let word = word::<V>(at, 4, 4 + GROUP / 4 * 8 + i);
             if lifted {
                 return [bits(word, 0, 0x03), bits(word, 0, 0x0c), bits(word, 4, 0x03), bits(word, 4, 0x0c)];
             }
@@ -52,36 +53,36 @@ unsafe impl Blocks for Q3K {
     const ZERO: i32 = 4;
 
     #[inline(always)]
-    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
+    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
         unsafe {
             // Four bits in one of two words, two more in the third; 32 is 0.
             let part = GROUP / 2;
-            let low = bits(word(block, 2, place(Format::Q3K, 24 + part % 2)), part as i32 / 2 * 4, 15);
-            let high = _mm256_slli_epi16::<4>(bits(word(block, 2, place(Format::Q3K, 26)), 2 * part as i32, 3));
-            let factors = _mm256_sub_epi8(_mm256_or_si256(low, high), _mm256_set1_epi8(32));
-            Scales::of_halves::<GROUP>([halves(block, 0), _mm256_setzero_ps()], [factors; 2], true)
+            let low = bits(word::<V>(at, 2, place(Format::Q3K, 24 + part % 2)), part as i32 / 2 * 4, 15);
+            let high = V::left16(bits(word::<V>(at, 2, place(Format::Q3K, 26)), 2 * part as i32, 3), count(4));
+            let factors = V::sub8(V::or(low, high), V::splat8(32));
+            Scales::of_halves::<GROUP>([halves::<V>(at, 0), V::splat(0.0)], [factors; 2], true)
         }
     }
 
     #[inline(always)]
-    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, lifted: bool) -> Codes {
+    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, lifted: bool) -> [V; 4] {
         unsafe {
             let first = GROUP as i32 / 4 * 4;
-            let low = word(block, 2, place(Format::Q3K, 8 + GROUP / 4 * 8 + i));
-            let high = word(block, 2, place(Format::Q3K, i));
+            let low = word::<V>(at, 2, place(Format::Q3K, 8 + GROUP / 4 * 8 + i));
+            let high = word::<V>(at, 2, place(Format::Q3K, i));
             if lifted {
                 return [
-                    _mm256_or_si256(bits(low, 0, 0x03), bits(high, first - 2, 0x04)),
-                    _mm256_or_si256(bits(low, 0, 0x0c), bits(high, first - 3, 0x10)),
-                    _mm256_or_si256(bits(low, 4, 0x03), bits(high, first, 0x04)),
-                    _mm256_or_si256(bits(low, 4, 0x0c), bits(high, first - 1, 0x10)),
+                    V::or(bits(low, 0, 0x03), bits(high, first - 2, 0x04)),
+                    V::or(bits(low, 0, 0x0c), bits(high, first - 3, 0x10)),
+                    V::or(bits(low, 4, 0x03), bits(high, first, 0x04)),
+                    V::or(bits(low, 4, 0x0c), bits(high, first - 1, 0x10)),
                 ];
             }
             [
-                _mm256_or_si256(bits(low, 0, 3), bits(high, first - 2, 4)),
-                _mm256_or_si256(bits(low, 2, 3), bits(high, first - 1, 4)),
-                _mm256_or_si256(bits(low, 4, 3), bits(high, first, 4)),
-                _mm256_or_si256(bits(low, 6, 3), bits(high, first + 1, 4)),
+                V::or(bits(low, 0, 3), bits(high, first - 2, 4)),
+                V::or(bits(low, 2, 3), bits(high, first - 1, 4)),
+                V::or(bits(low, 4, 3), bits(high, first, 4)),
+                V::or(bits(low, 6, 3), bits(high, first + 1, 4)),
             ]
         }
     }
@@ -90,16 +91,16 @@ unsafe impl Blocks for Q3K {
 /// Scales and minimums of Q4_K and Q5_K: 6 bits each, packed into three words
 /// (`get_scale_min_k4` in <https://github.com/ggml-org/ggml/blob/master/src/ggml-quants.c>).
 #[inline(always)]
-unsafe fn six_bit_scales<const GROUP: usize>(block: *const u8) -> Scales {
+unsafe fn six_bit_scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
     unsafe {
-        let (a, b, c) = (word(block, 4, 0), word(block, 4, 1), word(block, 4, 2));
+        let (a, b, c) = (word::<V>(at, 4, 0), word::<V>(at, 4, 1), word::<V>(at, 4, 2));
         let [factors, minimums] = if GROUP < 4 {
             [bits(a, 0, 63), bits(b, 0, 63)]
         } else {
-            [_mm256_or_si256(bits(c, 0, 15), bits(a, 2, 0x30)), _mm256_or_si256(bits(c, 4, 15), bits(b, 2, 0x30))]
+            [V::or(bits(c, 0, 15), bits(a, 2, 0x30)), V::or(bits(c, 4, 15), bits(b, 2, 0x30))]
         };
-        let scale = _mm256_mul_ps(halves(block, 0), byte(factors, GROUP % 4));
-        let offset = _mm256_mul_ps(negative(halves(block, 1)), byte(minimums, GROUP % 4));
+        let scale = V::mul(halves::<V>(at, 0), byte(factors, GROUP % 4));
+        let offset = V::mul(negative::<V>(halves::<V>(at, 1)), byte(minimums, GROUP % 4));
         Scales::of_group(scale, offset)
     }
 }
@@ -115,14 +116,14 @@ unsafe impl Blocks for Q4K {
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
-        unsafe { six_bit_scales::<GROUP>(block) }
+    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+        unsafe { six_bit_scales::<V, GROUP>(at) }
     }
 
     #[inline(always)]
-    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, _: bool) -> Codes {
+    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
         // Pairs that share words were slower together.
-        unsafe { [bits(word(block, 4, 3 + GROUP / 2 * 8 + i), GROUP as i32 % 2 * 4, 15); 4] }
+        unsafe { [bits(word::<V>(at, 4, 3 + GROUP / 2 * 8 + i), GROUP as i32 % 2 * 4, 15); 4] }
     }
 }
 
@@ -137,17 +138,17 @@ unsafe impl Blocks for Q5K {
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
-        unsafe { six_bit_scales::<GROUP>(block) }
+    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+        unsafe { six_bit_scales::<V, GROUP>(at) }
     }
 
     #[inline(always)]
-    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, _: bool) -> Codes {
+    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
         // Pairs that share words were slower together.
         unsafe {
-            let nibbles = bits(word(block, 4, place(Format::Q5K, 11 + GROUP / 2 * 8 + i)), GROUP as i32 % 2 * 4, 15);
-            let fifths = bits(word(block, 4, place(Format::Q5K, 3 + i)), GROUP as i32 - 4, 16);
-            [_mm256_or_si256(nibbles, fifths); 4]
+            let nibbles = bits(word::<V>(at, 4, place(Format::Q5K, 11 + GROUP / 2 * 8 + i)), GROUP as i32 % 2 * 4, 15);
+            let fifths = bits(word::<V>(at, 4, place(Format::Q5K, 3 + i)), GROUP as i32 - 4, 16);
+            [V::or(nibbles, fifths); 4]
         }
     }
 }
@@ -163,25 +164,25 @@ unsafe impl Blocks for Q6K {
     const ZERO: i32 = 32;
 
     #[inline(always)]
-    unsafe fn scales<const GROUP: usize>(block: *const u8) -> Scales {
+    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
         unsafe {
-            let units = [halves(block, 0), _mm256_setzero_ps()];
-            Scales::of_halves::<GROUP>(units, [word(block, 2, place(Format::Q6K, 48 + GROUP / 2)); 2], true)
+            let units = [halves::<V>(at, 0), V::splat(0.0)];
+            Scales::of_halves::<GROUP>(units, [word::<V>(at, 2, place(Format::Q6K, 48 + GROUP / 2)); 2], true)
         }
     }
 
     #[inline(always)]
-    unsafe fn codes<const GROUP: usize>(block: *const u8, i: usize, _: bool) -> Codes {
+    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
         unsafe {
             let part = GROUP / 4;
-            let high = word(block, 2, place(Format::Q6K, 32 + part * 8 + i));
-            let one = word(block, 2, place(Format::Q6K, part * 16 + i));
-            let two = word(block, 2, place(Format::Q6K, part * 16 + 8 + i));
+            let high = word::<V>(at, 2, place(Format::Q6K, 32 + part * 8 + i));
+            let one = word::<V>(at, 2, place(Format::Q6K, part * 16 + i));
+            let two = word::<V>(at, 2, place(Format::Q6K, part * 16 + 8 + i));
             [
-                _mm256_or_si256(bits(one, 0, 15), bits(high, -4, 0x30)),
-                _mm256_or_si256(bits(two, 0, 15), bits(high, -2, 0x30)),
-                _mm256_or_si256(bits(one, 4, 15), bits(high, 0, 0x30)),
-                _mm256_or_si256(bits(two, 4, 15), bits(high, 2, 0x30)),
+                V::or(bits(one, 0, 15), bits(high, -4, 0x30)),
+                V::or(bits(two, 0, 15), bits(high, -2, 0x30)),
+                V::or(bits(one, 4, 15), bits(high, 0, 0x30)),
+                V::or(bits(two, 4, 15), bits(high, 2, 0x30)),
             ]
         }
     }

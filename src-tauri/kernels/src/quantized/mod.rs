@@ -1,6 +1,8 @@
 //! Products with quantized weights: 8-bit activations times the weights' codes in whole numbers, scaled group by group.
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod dot;
 #[cfg(target_arch = "x86_64")]
 mod formats;
@@ -16,7 +18,7 @@ mod shared;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tiles;
 #[cfg(target_arch = "x86_64")]
-mod wide;
+mod words;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
