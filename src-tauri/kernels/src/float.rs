@@ -96,7 +96,15 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
 ) {
     unsafe {
         let few = activations.rows < TOGETHER;
-        let (eights, ahead) = if few { (1, ahead::bytes(matrix.format)) } else { (BLOCK.0, 0) };
+        let pair = few && S::Register::FLOAT_ROWS == 8;
+        let eights = if pair {
+            2
+        } else if few {
+            1
+        } else {
+            BLOCK.0
+        };
+        let ahead = if few { ahead::bytes(matrix.format) } else { 0 };
         let fetch = |at: *const u8| {
             if ahead > 0 {
                 S::prefetch(at.wrapping_add(ahead));
@@ -114,6 +122,18 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
                 for vector in (0..vectors).step_by(PIECE) {
                     let piece = PIECE.min(vectors - vector);
                     let values = activations.values.as_ptr().add(at * matrix.columns + vector * LANES);
+                    if pair {
+                        // Where there is no second eight, nobody wants its results.
+                        let eights = [row, if row + packed::LANES < end { row + packed::LANES } else { row }];
+                        let offset = vector * packed::LANES * LANES * BYTES;
+                        let weights = eights.map(|eight| matrix.eight_rows(eight).as_ptr().add(offset));
+                        for a in 0..rows {
+                            let sums = scratch.sums.as_mut_ptr().add(a);
+                            let (values, sums) = (values.add(a * matrix.columns), [sums, sums.add(rows)]);
+                            two_streams::<S::Register, BYTES>(weights, piece, values, sums, fetch, load);
+                        }
+                        continue;
+                    }
                     for (eight, sums) in (row..end).step_by(packed::LANES).zip(scratch.sums.chunks_exact_mut(rows)) {
                         let weights = matrix.eight_rows(eight).as_ptr().add(vector * packed::LANES * LANES * BYTES);
                         if few {
@@ -185,6 +205,47 @@ unsafe fn tiles<V: Register, const R: usize, const A: usize, const BYTES: usize>
                     tile::<V, R, A, BYTES>(weights, piece, values, sums, fetch, load);
                 } else {
                     tile::<V, R, A, BYTES>(weights, piece, values, sums, |_| {}, load);
+                }
+            }
+        }
+    }
+}
+
+/// Adds a piece to the sums of two eights of rows of weights with one of activations: memory gives two streams sooner than
+/// one. `fetch` hears of each line of weights.
+#[inline(always)]
+unsafe fn two_streams<V: Register, const BYTES: usize>(
+    weights: [*const u8; 2],
+    piece: usize,
+    values: *const f32,
+    sums: [*mut Eight; 2],
+    fetch: impl Fn(*const u8),
+    load: impl Fn(*const u8) -> V + Copy,
+) {
+    unsafe {
+        for lane in (0..LANES).step_by(V::LANES) {
+            let place = |eight: usize, row: usize| sums[eight].cast::<f32>().add(row * LANES + lane);
+            let mut all: [[V; packed::LANES]; 2] =
+                std::array::from_fn(|eight| std::array::from_fn(|row| V::load(place(eight, row))));
+            for vector in 0..piece {
+                let value = V::load(values.add(vector * LANES + lane));
+                for eight in 0..2 {
+                    let weights = weights[eight].add(vector * packed::LANES * LANES * BYTES);
+                    // Each line is asked for once.
+                    if lane == 0 {
+                        for line in (0..packed::LANES * LANES * BYTES).step_by(64) {
+                            fetch(weights.wrapping_add(line));
+                        }
+                    }
+                    for row in 0..packed::LANES {
+                        let weights = load(weights.add((row * LANES + lane) * BYTES));
+                        all[eight][row] = all[eight][row].plus_product(weights, value);
+                    }
+                }
+            }
+            for eight in 0..2 {
+                for row in 0..packed::LANES {
+                    all[eight][row].store(place(eight, row));
                 }
             }
         }

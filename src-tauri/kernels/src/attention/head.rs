@@ -5,9 +5,6 @@ use std::marker::PhantomData;
 use super::{PAGE, PART};
 use crate::simd::{LANES, Simd, at_every_level};
 
-/// Queries computed together; more would not fit the registers.
-const TOGETHER: usize = 4;
-
 /// A query of a head's tile.
 pub(super) struct Query {
     pub(super) query: *const f32,
@@ -80,15 +77,21 @@ pub(super) const fn found_len(head_dim: usize) -> usize {
 /// What part `part` of the positions comes to for queries that share one key and value head, [`found_len`] floats each.
 #[inline(always)]
 unsafe fn attend_part<S: Simd>(head: Head<'_, impl Element>, queries: &[Query], part: usize, found: *mut f32) {
-    for (index, queries) in queries.chunks(TOGETHER).enumerate() {
+    let most = S::SUMS.min(8);
+    for (index, queries) in queries.chunks(most).enumerate() {
         // SAFETY: `attend` checked the pages, and has room for what all queries find; `queries.len()` is their number.
         unsafe {
-            let found = found.add(index * TOGETHER * found_len(head.head_dim));
+            let found = found.add(index * most * found_len(head.head_dim));
             match queries.len() {
                 1 => together::<S, _, 1>(head, queries, part, found),
                 2 => together::<S, _, 2>(head, queries, part, found),
                 3 => together::<S, _, 3>(head, queries, part, found),
-                _ => together::<S, _, 4>(head, queries, part, found),
+                4 => together::<S, _, 4>(head, queries, part, found),
+                5 if S::SUMS >= 5 => together::<S, _, 5>(head, queries, part, found),
+                6 if S::SUMS >= 6 => together::<S, _, 6>(head, queries, part, found),
+                7 if S::SUMS >= 7 => together::<S, _, 7>(head, queries, part, found),
+                8 if S::SUMS >= 8 => together::<S, _, 8>(head, queries, part, found),
+                _ => unreachable!("chunks have no more"),
             }
         }
     }
@@ -109,7 +112,13 @@ unsafe fn together<S: Simd, E: Element, const N: usize>(
         }
         let count = positions.saturating_sub(first).min(PART);
         let mut scores = [[0.0_f32; PART]; N];
-        score::<S, E, N>(head, first, count, queries, &mut scores);
+        // More sums than the registers are good for would be in memory.
+        let two = 2 * N <= S::SUMS;
+        if two {
+            score::<S, E, N, 2>(head, first, count, queries, &mut scores);
+        } else {
+            score::<S, E, N, 1>(head, first, count, queries, &mut scores);
+        }
         for n in 0..N {
             let seen = queries[n].limit.saturating_sub(first).min(count);
             let Softmax { largest, total } = softmax::<S>(&mut scores[n], seen);
@@ -120,7 +129,7 @@ unsafe fn together<S: Simd, E: Element, const N: usize>(
             }
         }
         let mut element = 0;
-        while element + 2 * LANES <= head.head_dim {
+        while two && element + 2 * LANES <= head.head_dim {
             weigh::<S, E, N, 2>(head, element, first, count, &scores, found.add(element));
             element += 2 * LANES;
         }
@@ -131,9 +140,9 @@ unsafe fn together<S: Simd, E: Element, const N: usize>(
     }
 }
 
-/// The scores of `count` positions from `first` on, and of what follows them in their page.
+/// The scores of `count` positions from `first` on, `C` vectors of them at a time, and of what follows them in their page.
 #[inline(always)]
-unsafe fn score<S: Simd, E: Element, const N: usize>(
+unsafe fn score<S: Simd, E: Element, const N: usize, const C: usize>(
     head: Head<'_, E>,
     first: usize,
     count: usize,
@@ -147,27 +156,27 @@ unsafe fn score<S: Simd, E: Element, const N: usize>(
             let next = pages.get(first / PAGE + index + 1).unwrap_or(page).as_ptr().add(keys).cast::<E>();
             let keys: *const E = page.as_ptr().add(keys).cast();
             let scales: *const f32 = keys.add(head_dim * PAGE).cast();
-            for at in (0..PAGE).step_by(2 * LANES) {
-                let mut sums = [[S::splat(0.0); 2]; N];
+            for at in (0..PAGE).step_by(C * LANES) {
+                let mut sums = [[S::splat(0.0); C]; N];
                 for element in 0..head_dim {
-                    prefetch::<S, E>(next, element * PAGE + at, 2 * LANES);
+                    prefetch::<S, E>(next, element * PAGE + at, C * LANES);
                     let keys = keys.add(element * PAGE + at);
-                    let keys = [E::load::<S>(keys), E::load::<S>(keys.add(LANES))];
+                    let keys: [S::F; C] = std::array::from_fn(|c| E::load::<S>(keys.add(c * LANES)));
                     for n in 0..N {
                         let query = S::splat(*query[n].add(element));
-                        sums[n] = [S::fma(keys[0], query, sums[n][0]), S::fma(keys[1], query, sums[n][1])];
+                        for c in 0..C {
+                            sums[n][c] = S::fma(keys[c], query, sums[n][c]);
+                        }
                     }
                 }
-                if E::SCALED {
-                    let scales = [S::load(scales.add(at)), S::load(scales.add(at + LANES))];
+                for c in 0..C {
+                    let at = at + c * LANES;
                     for n in 0..N {
-                        sums[n] = [S::mul(sums[n][0], scales[0]), S::mul(sums[n][1], scales[1])];
+                        if E::SCALED {
+                            sums[n][c] = S::mul(sums[n][c], S::load(scales.add(at)));
+                        }
+                        S::store(scores[n].as_mut_ptr().add(index * PAGE + at), sums[n][c]);
                     }
-                }
-                for n in 0..N {
-                    let to = scores[n].as_mut_ptr().add(index * PAGE + at);
-                    S::store(to, sums[n][0]);
-                    S::store(to.add(LANES), sums[n][1]);
                 }
             }
         }

@@ -122,6 +122,8 @@ pub(crate) unsafe trait Simd: Copy + 'static {
     type F: Copy;
     /// The registers that make a vector.
     type Register: Register;
+    /// Vectors of sums that stay in registers beside what is added to them, at least 4.
+    const SUMS: usize = 8;
     unsafe fn splat(value: f32) -> Self::F;
     unsafe fn load(from: *const f32) -> Self::F;
     unsafe fn store(to: *mut f32, value: Self::F);

@@ -81,6 +81,7 @@ unsafe impl Register for float32x4_t {
 unsafe impl Simd for Neon {
     type F = Quarters;
     type Register = float32x4_t;
+    const SUMS: usize = 6;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Quarters {

@@ -115,6 +115,7 @@ unsafe impl Register for __m512 {
 unsafe impl Simd for Avx2 {
     type F = Halves;
     type Register = __m256;
+    const SUMS: usize = 6;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Halves {
@@ -225,6 +226,7 @@ unsafe impl Simd for Avx2 {
 unsafe impl Simd for Avx512 {
     type F = __m512;
     type Register = __m512;
+    const SUMS: usize = 16;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m512 {
