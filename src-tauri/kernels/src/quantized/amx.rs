@@ -10,12 +10,17 @@ use super::{
     shared::From,
     tiles::{self, Products, Shapes},
     words::Words,
-    x86::{Apart, accumulate, multiply, take_apart},
+    x86::{Apart, As, accumulate, multiply, scaled, take_apart},
 };
 use crate::{Activations, Packed, activations::GROUP};
 
 /// Rows of activations from which on tiles are used.
 pub(super) const ROWS: usize = tiles::ROWS;
+
+/// Whether the products of a group's halves are wanted apart.
+const fn in_halves<B: Blocks>() -> bool {
+    B::HALVES && !scaled::<__m512i, B>()
+}
 
 /// Sixteen rows of weights, taken apart with signed codes, times as many rows of activations as are whole sixteens; how
 /// many they were.
@@ -28,6 +33,7 @@ unsafe fn multiply_tiles<B: Blocks>(
     count: usize,
 ) -> usize {
     unsafe {
+        let in_halves = in_halves::<B>();
         let mut products = [const { [const { Products([[0; 16]; ROWS]) }; 2] }; 2];
         let mut at = 0;
         while at + ROWS <= activations.rows {
@@ -36,7 +42,7 @@ unsafe fn multiply_tiles<B: Blocks>(
             // A group is multiplied while the one before it is added up.
             let multiply_group = |group: usize, products: &mut [Products; 2]| {
                 let Some(apart) = tile.get(group) else { return };
-                for half in 0..1 + usize::from(B::HALVES) {
+                for half in 0..1 + usize::from(in_halves) {
                     let codes = from[0].codes.add(group * GROUP + half * GROUP / 2);
                     let words = apart.codes.as_ptr().add(4 * half);
                     tiles::multiply(codes, activations.columns, words.cast(), &mut products[half]);
@@ -48,12 +54,13 @@ unsafe fn multiply_tiles<B: Blocks>(
                 let products = &products[group % 2];
                 for a in 0..ROWS {
                     let one = _mm512_load_si512(products[0].0[a].as_ptr().cast());
-                    let two = if B::HALVES {
+                    let two = if in_halves {
                         _mm512_load_si512(products[1].0[a].as_ptr().cast())
                     } else {
                         _mm512_setzero_si512()
                     };
-                    results[a] = accumulate::<__m512i, B>(results[a], [one, two], (0, 0), scales, &from[a], group);
+                    let codes = As { scaled: scaled::<__m512i, B>(), ..As::default() };
+                    results[a] = accumulate::<__m512i, B>(results[a], [one, two], codes, scales, &from[a], group);
                 }
             }
             for (a, result) in results.into_iter().enumerate() {
@@ -79,14 +86,11 @@ pub(super) unsafe fn product<B: Blocks>(
     out: *mut f32,
 ) {
     unsafe {
-        // With offsets for 16, adding up takes longer than multiplying, and tiles only add a way through memory.
-        let with_tiles = !(B::AFFINE && B::HALVES);
-        let shapes = with_tiles.then(|| Shapes::set(if B::HALVES { 4 } else { 8 }));
+        let _shapes = Shapes::set(if in_halves::<B>() { 4 } else { 8 });
         for row in (first..end).step_by(__m512i::ROWS) {
             take_apart::<__m512i, B, true>(matrix, row, tile);
             let (out, count) = (out.add(row), end - row);
-            let done =
-                if shapes.is_some() { multiply_tiles::<B>(tile, activations, out, matrix.rows, count) } else { 0 };
+            let done = multiply_tiles::<B>(tile, activations, out, matrix.rows, count);
             multiply::<Vnni512, B, true>(tile, activations, done, out, matrix.rows, count);
         }
     }

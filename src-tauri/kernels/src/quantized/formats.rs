@@ -21,6 +21,8 @@ pub(super) unsafe trait Blocks {
     const ZERO: i32;
     /// Whether there are offsets.
     const AFFINE: bool = false;
+    /// Whether codes times the scales of their halves, which are not negative then, fit bytes.
+    const SCALED_FIT: bool = false;
     /// The largest code: it says how many products with activations fit 16 bits.
     const MOST: i32;
     /// Groups whose codes share words: these are taken apart together, so that every word is read once and in order.

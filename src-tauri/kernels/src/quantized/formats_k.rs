@@ -13,6 +13,7 @@ unsafe impl Blocks for Q2K {
     const TOGETHER: usize = 4;
     const LIFTS: [i32; 4] = [0, 2, 0, 2];
     const MOST_LIFTED: i32 = 3 << 2;
+    const SCALED_FIT: bool = true;
     const BYTES: usize = 84;
     const HALVES: bool = true;
     const MOST: i32 = 3;

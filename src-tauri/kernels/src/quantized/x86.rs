@@ -24,14 +24,30 @@ const fn zero<D: Dot, B: Blocks>() -> i32 {
     if D::SIGNED && B::MOST > 128 { B::ZERO - 128 } else { B::ZERO }
 }
 
-/// Adds one group's share to the sums of the rows, of which `one` and `two` are the products of the group's halves,
-/// times two to the power of `lift`, with codes that are `zero` too large. The only place that fixes the order of the
-/// additions.
+/// Whether codes are multiplied with the scales of their halves as they are taken apart for a tile: then a group's products
+/// are one sum. Elsewhere as many of these sums would not fit 16 bits.
+pub(super) const fn scaled<V: Words, B: Blocks>() -> bool {
+    V::WIDE && B::SCALED_FIT
+}
+
+/// What the codes of products are.
+#[derive(Clone, Copy, Default)]
+pub(super) struct As {
+    /// How many bits too high.
+    pub(super) lift: i32,
+    /// How much too large.
+    pub(super) zero: i32,
+    /// Whether they are times the scales of their halves.
+    pub(super) scaled: bool,
+}
+
+/// Adds one group's share to the sums of the rows, of which `one` and `two` are the products of the group's halves. The only
+/// place that fixes the order of the additions.
 #[inline(always)]
 pub(super) unsafe fn accumulate<V: Words, B: Blocks>(
     sum: V::Floats,
     [one, two]: [V; 2],
-    (lift, zero): (i32, i32),
+    As { lift, zero, scaled }: As,
     scales: &Scales<V>,
     from: &From,
     group: usize,
@@ -41,7 +57,9 @@ pub(super) unsafe fn accumulate<V: Words, B: Blocks>(
         let scale = V::mul(scales.units[0], activation_scale);
         if B::HALVES {
             let in_halves = V::splat32(from.half_sums.add(2 * group).cast::<i32>().read_unaligned());
-            let whole = if 16 * 127 * (B::MOST + zero) <= i16::MAX as i32 {
+            let whole = if scaled {
+                V::add32(one, two)
+            } else if 16 * 127 * (B::MOST + zero) <= i16::MAX as i32 {
                 let pairs = V::join16(V::right32(one, bits(lift)), V::left32(two, bits(16 - lift)));
                 let zeros = V::mul16(in_halves, V::splat16(zero as i16));
                 V::mul_pairs16(V::sub16(pairs, zeros), scales.factors[0])
@@ -89,6 +107,7 @@ unsafe fn codes_of_group<V: Words, B: Blocks, const IN_BLOCK: usize>(at: V::At) 
 /// Adds one group's products to the results of each row of activations.
 #[inline(always)]
 unsafe fn add_group<D: Dot, B: Blocks, const A: usize>(
+    scaled: bool,
     codes: &[D::Words; 8],
     scales: &Scales<D::Words>,
     group: usize,
@@ -102,7 +121,8 @@ unsafe fn add_group<D: Dot, B: Blocks, const A: usize>(
                 activations[i] = four(&from[a], group, i);
             }
             let sums = D::group::<B>(codes, activations);
-            results[a] = accumulate::<D::Words, B>(results[a], sums, (0, zero::<D, B>()), scales, &from[a], group);
+            let codes = As { lift: 0, zero: zero::<D, B>(), scaled };
+            results[a] = accumulate::<D::Words, B>(results[a], sums, codes, scales, &from[a], group);
         }
     }
 }
@@ -147,12 +167,12 @@ unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
                             sums = D::products::<B, IN_BLOCK>(block, group, &from[0]);
                         }
                         let scales = B::scales::<D::Words, IN_BLOCK>(block);
-                        let (sums, lift) = (sums[in_set], (B::LIFTS[in_set], zero::<D, B>()));
-                        results[0] = accumulate::<D::Words, B>(results[0], sums, lift, &scales, &from[0], group);
+                        let codes = As { lift: B::LIFTS[in_set], zero: zero::<D, B>(), scaled: false };
+                        results[0] = accumulate::<D::Words, B>(results[0], sums[in_set], codes, &scales, &from[0], group);
                     } else {
                         let codes = codes_of_group::<D::Words, B, IN_BLOCK>(block);
                         let scales = B::scales::<D::Words, IN_BLOCK>(block);
-                        add_group::<D, B, A>(&codes, &scales, group, &from, &mut results);
+                        add_group::<D, B, A>(false, &codes, &scales, group, &from, &mut results);
                     }
                 });
                 block = D::Words::further(block, LANES * B::BYTES);
@@ -188,7 +208,17 @@ pub(super) unsafe fn take_apart<V: Words, B: Blocks, const SIGNED: bool>(
                         *code = V::sub8(*code, V::splat8(B::ZERO as u8 as i8));
                     }
                 }
-                tile.push(Apart { codes, scales: B::scales::<V, IN_BLOCK>(block) });
+                let scales = B::scales::<V, IN_BLOCK>(block);
+                if scaled::<V, B>() {
+                    // Two codes at a time: the product of the lower one stays below that of the upper one.
+                    let upper = V::right32(scales.factors[0], bits(16));
+                    let lower = V::right32(V::left32(scales.factors[0], bits(16)), bits(16));
+                    let halves = [V::or(lower, V::left32(lower, bits(16))), V::or(upper, V::left32(upper, bits(16)))];
+                    for i in 0..8 {
+                        codes[i] = V::mul16(codes[i], halves[i / 4]);
+                    }
+                }
+                tile.push(Apart { codes, scales });
             });
             block = V::further(block, LANES * B::BYTES);
         }
@@ -240,7 +270,7 @@ unsafe fn multiply_some<D: Dot, B: Blocks, const SIGNED: bool, const A: usize>(
                     *code = D::Words::add8(*code, D::Words::splat8(B::ZERO as u8 as i8));
                 }
             }
-            add_group::<D, B, A>(&codes, scales, group, &from, &mut results);
+            add_group::<D, B, A>(scaled::<D::Words, B>(), &codes, scales, group, &from, &mut results);
         }
         for (a, result) in results.into_iter().enumerate() {
             D::Words::store(out.add((at + a) * stride), result, count);
