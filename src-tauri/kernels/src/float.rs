@@ -126,7 +126,7 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
                         // Where there is no second eight, nobody wants its results.
                         let eights = [row, if row + packed::LANES < end { row + packed::LANES } else { row }];
                         let offset = vector * packed::LANES * LANES * BYTES;
-                        let weights = eights.map(|eight| matrix.eight_rows(eight).as_ptr().add(offset));
+                        let weights = eights.map(|eight| matrix.rows_from(eight).as_ptr().add(offset));
                         for a in 0..rows {
                             let sums = scratch.sums.as_mut_ptr().add(a);
                             let (values, sums) = (values.add(a * matrix.columns), [sums, sums.add(rows)]);
@@ -135,7 +135,7 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
                         continue;
                     }
                     for (eight, sums) in (row..end).step_by(packed::LANES).zip(scratch.sums.chunks_exact_mut(rows)) {
-                        let weights = matrix.eight_rows(eight).as_ptr().add(vector * packed::LANES * LANES * BYTES);
+                        let weights = matrix.rows_from(eight).as_ptr().add(vector * packed::LANES * LANES * BYTES);
                         if few {
                             for (a, sums) in sums.iter_mut().enumerate() {
                                 let values = values.add(a * matrix.columns);
@@ -299,7 +299,7 @@ unsafe fn finish<S: Simd>(
     unsafe {
         let (columns, bytes) = (matrix.columns, matrix.format.block_bytes());
         let whole = columns / LANES * LANES;
-        let rest = matrix.eight_rows(first).as_ptr().add(packed::LANES * whole * bytes);
+        let rest = matrix.rows_from(first).as_ptr().add(packed::LANES * whole * bytes);
         for (a, sums) in sums.iter().enumerate() {
             let values = activations.values.as_ptr().add((at + a) * columns);
             for row in 0..packed::LANES.min(end - first) {

@@ -1,28 +1,41 @@
 //! Weights in the order in which the kernels read them.
 
+pub(crate) mod bits;
+
 use std::io;
 
+use bits::moved;
+
 use crate::{
-    Format, Matrix, Pool,
+    Format, Level, Matrix, Pool, level,
     memory::{Arena, Piece},
     simd,
 };
 
-/// Rows that lie side by side.
+/// Rows of floats that lie side by side, and of quantized weights where vectors have no room for more.
 pub(crate) const LANES: usize = 8;
 
-/// A matrix whose rows are interleaved by eights.
+/// Rows that lie side by side for the kernels of a level.
+pub(crate) fn lanes(level: Level, format: Format) -> usize {
+    let wide = matches!(level, Level::Avx512 | Level::Amx);
+    if wide && !format.is_float() { 2 * LANES } else { LANES }
+}
+
+/// A matrix whose rows are interleaved by eights, or by sixteens: as many as a vector of the processor has words.
 ///
-/// Of quantized rows, a block each: first the half-precision scales of the eight, then their offsets where the format
-/// has any, then one 32-bit word of each row after the other, in the order of [`place`]. Of rows of floats: sixteen
+/// Of quantized rows, a block each: first the half-precision scales of these rows, then their offsets where the format
+/// has any, then one 32-bit word of each row after the other, in the order of
+/// [`place`], in some of which bits are moved ([`bits`]). Of rows of floats: sixteen
 /// elements of each row after the other, the last piece shorter.
 ///
-/// The same bytes as in the file, in another order: eight rows are computed with one stream through memory, and each
-/// vector holds the same place of eight rows. Padded with rows of zeros to a multiple of eight.
+/// The same bytes as in the file, in another order: several rows are computed with one stream through memory, and each
+/// vector holds the same place of these rows. Padded with rows of zeros to whole eights or sixteens.
 pub struct Packed {
     pub(crate) format: Format,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
+    /// Rows that lie side by side.
+    pub(crate) lanes: usize,
     bytes: Piece,
 }
 
@@ -32,25 +45,30 @@ impl Packed {
     /// # Errors
     /// When the system gives no memory.
     pub fn new(pool: &mut Pool, matrix: &Matrix<'_>, arena: &mut Arena) -> io::Result<Self> {
-        let row_bytes = matrix.row_bytes();
-        let mut bytes = arena.take(Self::bytes_of(matrix))?;
-        let mut groups: Vec<_> = bytes.chunks_exact_mut((row_bytes * LANES).max(1)).enumerate().collect();
+        Self::for_level(level(), pool, matrix, arena)
+    }
+
+    pub(crate) fn for_level(level: Level, pool: &mut Pool, matrix: &Matrix<'_>, arena: &mut Arena) -> io::Result<Self> {
+        let &Matrix { format, rows, columns, .. } = matrix;
+        let lanes = lanes(level, format);
+        let mut bytes = arena.take(matrix.row_bytes() * rows.next_multiple_of(lanes))?;
+        let mut groups: Vec<_> = bytes.chunks_exact_mut((matrix.row_bytes() * lanes).max(1)).enumerate().collect();
         pool.for_each(&mut groups, |(group, out)| {
-            for lane in 0..LANES.min(matrix.rows - *group * LANES) {
-                let row = matrix.row(*group * LANES + lane);
-                if matrix.format.is_float() {
-                    place_floats(matrix.format, row, lane, out)
+            for lane in 0..lanes.min(rows - *group * lanes) {
+                let row = matrix.row(*group * lanes + lane);
+                if format.is_float() {
+                    place_floats(format, row, lane, out)
                 } else {
-                    place_blocks(matrix.format, row, lane, out)
+                    place_blocks(format, row, lane, lanes, out)
                 }
             }
         });
-        Ok(Self { format: matrix.format, rows: matrix.rows, columns: matrix.columns, bytes })
+        Ok(Self { format, rows, columns, lanes, bytes })
     }
 
     /// Bytes that a matrix takes when it is packed.
     pub fn bytes_of(matrix: &Matrix<'_>) -> usize {
-        matrix.row_bytes() * matrix.rows.next_multiple_of(LANES)
+        matrix.row_bytes() * matrix.rows.next_multiple_of(lanes(level(), matrix.format))
     }
 
     /// Bytes held.
@@ -58,27 +76,28 @@ impl Packed {
         self.bytes.len()
     }
 
-    /// The eight rows from `first` on, a multiple of eight.
+    /// The rows that lie side by side from `first` on, the first of such.
     #[inline(always)]
-    pub(crate) fn eight_rows(&self, first: usize) -> &[u8] {
+    pub(crate) fn rows_from(&self, first: usize) -> &[u8] {
         let row_bytes = self.columns / self.format.block_len() * self.format.block_bytes();
-        &self.bytes[first * row_bytes..][..LANES * row_bytes]
+        &self.bytes[first * row_bytes..][..self.lanes * row_bytes]
     }
 
     /// Block `index` of row `row` as it was in the file.
     pub(crate) fn block(&self, row: usize, index: usize, out: &mut [u8]) {
-        let bytes = self.format.block_bytes();
-        let block = &self.eight_rows(row / LANES * LANES)[index * bytes * LANES..][..bytes * LANES];
-        let lane = row % LANES;
+        let (bytes, lanes) = (self.format.block_bytes(), self.lanes);
+        let block = &self.rows_from(row / lanes * lanes)[index * bytes * lanes..][..bytes * lanes];
+        let lane = row % lanes;
         let (halves, words) = split(self.format, out);
-        let (packed_halves, packed_words) = block.split_at(halves.len() * LANES);
-        for (half, eight) in halves.as_chunks_mut::<2>().0.iter_mut().zip(packed_halves.as_chunks::<{ 2 * LANES }>().0)
-        {
-            half.copy_from_slice(&eight[2 * lane..][..2]);
+        let (packed_halves, packed_words) = block.split_at(halves.len() * lanes);
+        for (half, packed) in halves.as_chunks_mut::<2>().0.iter_mut().zip(packed_halves.chunks_exact(2 * lanes)) {
+            half.copy_from_slice(&packed[2 * lane..][..2]);
         }
-        let packed_words = packed_words.as_chunks::<{ 4 * LANES }>().0;
         for (index, word) in words.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            word.copy_from_slice(&packed_words[place(self.format, index)][4 * lane..][..4]);
+            word.copy_from_slice(&packed_words[4 * (lanes * place(self.format, index) + lane)..][..4]);
+            if let Some(moved) = moved(self.format, index) {
+                *word = moved.back(*word);
+            }
         }
     }
 }
@@ -90,20 +109,22 @@ fn place_floats(format: Format, row: &[u8], lane: usize, out: &mut [u8]) {
     }
 }
 
-fn place_blocks(format: Format, row: &[u8], lane: usize, out: &mut [u8]) {
+fn place_blocks(format: Format, row: &[u8], lane: usize, lanes: usize, out: &mut [u8]) {
     let mut block = [0; 256];
     let block = &mut block[..format.block_bytes()];
-    let blocks = out.chunks_exact_mut(format.block_bytes() * LANES);
+    let blocks = out.chunks_exact_mut(format.block_bytes() * lanes);
     for (out, from) in blocks.zip(row.chunks_exact(format.block_bytes())) {
         block.copy_from_slice(from);
         let (halves, words) = split(format, block);
-        let (out_halves, out_words) = out.split_at_mut(halves.len() * LANES);
-        for (eight, half) in out_halves.as_chunks_mut::<{ 2 * LANES }>().0.iter_mut().zip(halves.as_chunks::<2>().0) {
-            eight[2 * lane..][..2].copy_from_slice(half);
+        let (out_halves, out_words) = out.split_at_mut(halves.len() * lanes);
+        for (out, half) in out_halves.chunks_exact_mut(2 * lanes).zip(halves.as_chunks::<2>().0) {
+            out[2 * lane..][..2].copy_from_slice(half);
         }
-        let out_words = out_words.as_chunks_mut::<{ 4 * LANES }>().0;
-        for (index, word) in words.as_chunks::<4>().0.iter().enumerate() {
-            out_words[place(format, index)][4 * lane..][..4].copy_from_slice(word);
+        for (index, word) in words.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            if let Some(moved) = moved(format, index) {
+                *word = moved.there(*word);
+            }
+            out_words[4 * (lanes * place(format, index) + lane)..][..4].copy_from_slice(word);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Matrix products, shared among threads.
 
-use crate::{Activations, Level, Packed, Pool, float, level, quantized};
+use crate::{Activations, Level, Packed, Pool, float, level, packed, quantized};
 
 /// Rows that a kernel takes at a time: chunks are multiples of it.
 const STEP: usize = 16;
@@ -36,8 +36,9 @@ pub(crate) fn multiply_at(level: Level, pool: &mut Pool, activations: &Activatio
     let jobs: Vec<Job<'_>> = products
         .iter_mut()
         .map(|product| {
-            let Packed { rows: matrix_rows, columns, .. } = *product.weights;
+            let Packed { rows: matrix_rows, columns, format, lanes, .. } = *product.weights;
             assert_eq!(columns, activations.columns, "as many columns as activations");
+            assert_eq!(lanes, packed::lanes(level, format), "packed for the level");
             assert_eq!(product.out.len(), activations.rows * matrix_rows, "room for the results");
             Job(product.weights, product.out.as_mut_ptr())
         })

@@ -95,7 +95,7 @@ fn expected(matrix: &Matrix<'_>, activations: &Activations, token: usize, row: u
 fn run(level: Level, threads: usize, matrix: Matrix<'_>, activations: &Activations) -> Vec<f32> {
     let mut out = vec![f32::NAN; activations.rows() * matrix.rows];
     let mut pool = Pool::new(threads).expect("threads");
-    let weights = &Packed::new(&mut pool, &matrix, &mut Arena::default()).expect("memory");
+    let weights = &Packed::for_level(level, &mut pool, &matrix, &mut Arena::default()).expect("memory");
     multiply_at(level, &mut pool, activations, &mut [Product { weights, out: &mut out }]);
     out
 }

@@ -2,7 +2,12 @@
 
 use std::arch::x86_64::*;
 
-use super::{formats::Blocks, shared::From, words::Words, x86::four};
+use super::{
+    formats::{Blocks, Lifts},
+    shared::From,
+    words::Words,
+    x86::four,
+};
 
 /// Calls a macro's body for each of a group's eight vectors of codes: the vector is a constant, and the loop is none, which
 /// the compiler left one in some formats.
@@ -41,22 +46,28 @@ pub(super) unsafe trait Dot {
         }
     }
 
+    /// How [`Dot::products`] lifts codes.
+    #[inline(always)]
+    fn lifts<B: Blocks>() -> Lifts {
+        B::LIFTS
+    }
+
     /// The products of the halves of the groups that lie together, of which `group` is the first, with one row; as for
-    /// [`Dot::group`]. Every word is read once.
+    /// [`Dot::group`], but lifted. Every word is read once.
     #[inline(always)]
     unsafe fn products<B: Blocks, const IN_BLOCK: usize>(
-        at: <Self::Words as Words>::At,
+        at: *const u8,
         group: usize,
         from: &From,
     ) -> [[Self::Words; 2]; 4] {
         unsafe {
             let mut sums = [[Self::Words::splat32(0); 2]; 4];
-            for i in 0..8 {
-                let codes = B::codes::<Self::Words, IN_BLOCK>(at, i, true);
+            each_vector!(I => {
+                let codes = B::codes::<Self::Words, IN_BLOCK>(at, I, Self::lifts::<B>());
                 for k in 0..B::TOGETHER {
-                    sums[k][i / 4] = Self::dot(sums[k][i / 4], codes[k], four(from, group + k, i));
+                    sums[k][I / 4] = Self::dot(sums[k][I / 4], codes[k], four(from, group + k, I));
                 }
-            }
+            });
             sums
         }
     }
@@ -104,7 +115,7 @@ impl Multiply {
     #[inline(always)]
     unsafe fn add<B: Blocks>(i: usize, count: usize, pairs: __m256i, narrow: &mut __m256i, wide: &mut __m256i) {
         unsafe {
-            let fit = (i16::MAX as i32 / (2 * 127 * B::MOST_LIFTED)).max(1) as usize;
+            let fit = (i16::MAX as i32 / (2 * 127 * B::MOST_16)).max(1) as usize;
             *narrow = if i.is_multiple_of(fit) { pairs } else { _mm256_add_epi16(*narrow, pairs) };
             if (i + 1).is_multiple_of(fit) || i + 1 == count {
                 *wide = _mm256_add_epi32(*wide, _mm256_madd_epi16(*narrow, _mm256_set1_epi16(1)));
@@ -129,6 +140,11 @@ impl Multiply {
 unsafe impl Dot for Multiply {
     type Words = __m256i;
     const SIGNED: bool = true;
+
+    #[inline(always)]
+    fn lifts<B: Blocks>() -> Lifts {
+        B::LIFTS_16
+    }
 
     #[inline(always)]
     unsafe fn dot(sum: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
@@ -163,7 +179,7 @@ unsafe impl Dot for Multiply {
             let count = if B::HALVES { 4 } else { 8 };
             let (mut narrow, mut sums) = ([_mm256_setzero_si256(); 4], [[_mm256_setzero_si256(); 2]; 4]);
             each_vector!(I => {
-                let codes = B::codes::<__m256i, IN_BLOCK>(at, I, true);
+                let codes = B::codes::<__m256i, IN_BLOCK>(at, I, Self::lifts::<B>());
                 for k in 0..B::TOGETHER {
                     let pairs = Self::pairs::<B>(codes[k], four(from, group + k, I));
                     Self::add::<B>(I % count, count, pairs, &mut narrow[k], &mut sums[k][I / count]);

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::words::{Words, bits as count};
-use crate::packed::LANES;
+use crate::packed::bits::FIFTH_OF_VECTOR;
 
 /// A block format as the kernels need it: element = `scale * (code - ZERO) + offset`, codes unsigned.
 ///
@@ -27,17 +27,26 @@ pub(super) unsafe trait Blocks {
     const MOST: i32;
     /// Groups whose codes share words: these are taken apart together, so that every word is read once and in order.
     const TOGETHER: usize = 1;
-    /// Of each of these, how many bits higher than at the lowest the codes are where they are lifted, which spares
-    /// shifts. Only for formats of which the products of 16 codes fit 16 bits.
-    const LIFTS: [i32; 4] = [0; 4];
-    /// The largest lifted code.
-    const MOST_LIFTED: i32 = Self::MOST;
+    /// How far codes may be lifted where their products are added up in 32 bits.
+    const LIFTS: Lifts = UNLIFTED;
+    /// Where they are added up in 16 bits.
+    const LIFTS_16: Lifts = UNLIFTED;
+    /// The largest code lifted by the latter.
+    const MOST_16: i32 = Self::MOST;
 
     /// The scales of group `GROUP`.
-    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V>;
+    unsafe fn scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V>;
     /// Codes `4 * i..4 * i + 4` of each row, of group `GROUP` and those it is together with; what is beyond has no meaning.
-    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, lifted: bool) -> [V; 4];
+    unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4];
 }
+
+/// How many bits higher than at the lowest the codes of a group's halves are, which spares shifts: of four groups in turn.
+pub(super) type Lifts = [[i32; 2]; 4];
+
+pub(super) const UNLIFTED: Lifts = [[0; 2]; 4];
+/// Of nibbles that stay where they are: groups in turn, and the halves of each group.
+pub(super) const NIBBLES_BY_GROUP: Lifts = [[0; 2], [4; 2], [0; 2], [4; 2]];
+const NIBBLES_BY_HALF: Lifts = [[0, 4]; 4];
 
 /// What turns a group's whole numbers into its share of the rows' results.
 #[derive(Clone, Copy)]
@@ -73,14 +82,14 @@ impl<V: Words> Scales<V> {
 
 /// The half-precision scales of the rows, or their offsets.
 #[inline(always)]
-pub(super) unsafe fn halves<V: Words>(at: V::At, index: usize) -> V::Floats {
-    unsafe { V::load_halves(at, 2 * LANES * index) }
+pub(super) unsafe fn halves<V: Words>(at: *const u8, index: usize) -> V::Floats {
+    unsafe { V::load_halves(at, 2 * V::ROWS * index) }
 }
 
 /// Word `index` of each row, where the words begin after `apart` bytes a row.
 #[inline(always)]
-pub(super) unsafe fn word<V: Words>(at: V::At, apart: usize, index: usize) -> V {
-    unsafe { V::load(at, LANES * (apart + 4 * index)) }
+pub(super) unsafe fn word<V: Words>(at: *const u8, apart: usize, index: usize) -> V {
+    unsafe { V::load(at, V::ROWS * (apart + 4 * index)) }
 }
 
 /// Byte `index` of each word as a float.
@@ -107,21 +116,24 @@ pub(super) unsafe fn negative<V: Words>(values: V::Floats) -> V::Floats {
     unsafe { V::flip(values, V::splat(-0.0)) }
 }
 
-/// Vector `i` of codes of a group of which four words hold the nibbles: the low ones first, then the high ones.
+/// Codes that begin at bit `first` of bytes, lifted.
 #[inline(always)]
-unsafe fn nibbles<V: Words>(at: V::At, apart: usize, first: usize, i: usize) -> V {
-    unsafe { bits(word::<V>(at, apart, first + i % 4), i as i32 / 4 * 4, 15) }
+pub(super) unsafe fn lifted<V: Words>(bytes: V, first: i32, mask: u8, lift: i32) -> V {
+    unsafe { bits(bytes, first - lift, mask << lift) }
 }
 
-/// Vector `i` of fifth bits, one word a row.
+/// Vector `i` of codes of a group of which four words hold the nibbles: the low ones first, then the high ones.
 #[inline(always)]
-unsafe fn fifth_bits<V: Words>(fifths: V, i: usize) -> V {
+unsafe fn nibbles<V: Words>(at: *const u8, apart: usize, first: usize, i: usize, lifts: Lifts) -> V {
+    unsafe { lifted(word::<V>(at, apart, first + i % 4), i as i32 / 4 * 4, 15, lifts[0][i / 4]) }
+}
+
+/// The same with fifth bits, in a word before the nibbles.
+#[inline(always)]
+unsafe fn with_fifths<V: Words>(at: *const u8, apart: usize, i: usize, lifts: Lifts) -> V {
     unsafe {
-        // Byte i / 2 of each word to its four bytes, of which each looks at a bit of its own.
-        let spread = V::splat32(0x0101_0101 * (i as i32 / 2));
-        let in_word = V::splat128(_mm_setr_epi32(0, 0x0404_0404, 0x0808_0808, 0x0c0c_0c0c));
-        let select = V::splat32(if i.is_multiple_of(2) { 0x0804_0201 } else { 0x8040_2010_u32 as i32 });
-        V::where_set8(V::shuffle8(fifths, V::or(spread, in_word)), select, 16)
+        let fifths = lifted(word::<V>(at, apart, 0), FIFTH_OF_VECTOR[i] as i32 - 4, 16, lifts[0][i / 4]);
+        V::or(nibbles::<V>(at, apart, 1, i, lifts), fifths)
     }
 }
 
@@ -132,16 +144,17 @@ unsafe impl Blocks for Q4_0 {
     const BYTES: usize = 18;
     const HALVES: bool = false;
     const MOST: i32 = 15;
+    const LIFTS: Lifts = NIBBLES_BY_HALF;
     const ZERO: i32 = 8;
 
     #[inline(always)]
-    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+    unsafe fn scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V> {
         unsafe { Scales::of_group(halves::<V>(at, 0), V::splat(0.0)) }
     }
 
     #[inline(always)]
-    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
-        unsafe { [nibbles::<V>(at, 2, 0, i); 4] }
+    unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4] {
+        unsafe { [nibbles::<V>(at, 2, 0, i, lifts); 4] }
     }
 }
 
@@ -152,17 +165,18 @@ unsafe impl Blocks for Q4_1 {
     const BYTES: usize = 20;
     const HALVES: bool = false;
     const MOST: i32 = 15;
+    const LIFTS: Lifts = NIBBLES_BY_HALF;
     const ZERO: i32 = 0;
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+    unsafe fn scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V> {
         unsafe { Scales::of_group(halves::<V>(at, 0), halves::<V>(at, 1)) }
     }
 
     #[inline(always)]
-    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
-        unsafe { [nibbles::<V>(at, 4, 0, i); 4] }
+    unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4] {
+        unsafe { [nibbles::<V>(at, 4, 0, i, lifts); 4] }
     }
 }
 
@@ -173,19 +187,17 @@ unsafe impl Blocks for Q5_0 {
     const BYTES: usize = 22;
     const HALVES: bool = false;
     const MOST: i32 = 31;
+    const LIFTS: Lifts = [[0, 2]; 4];
     const ZERO: i32 = 16;
 
     #[inline(always)]
-    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+    unsafe fn scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V> {
         unsafe { Scales::of_group(halves::<V>(at, 0), V::splat(0.0)) }
     }
 
     #[inline(always)]
-    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
-        unsafe {
-            let fifths = fifth_bits(word::<V>(at, 2, 0), i);
-            [V::or(nibbles::<V>(at, 2, 1, i), fifths); 4]
-        }
+    unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4] {
+        unsafe { [with_fifths::<V>(at, 2, i, lifts); 4] }
     }
 }
 
@@ -196,20 +208,18 @@ unsafe impl Blocks for Q5_1 {
     const BYTES: usize = 24;
     const HALVES: bool = false;
     const MOST: i32 = 31;
+    const LIFTS: Lifts = [[0, 2]; 4];
     const ZERO: i32 = 0;
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+    unsafe fn scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V> {
         unsafe { Scales::of_group(halves::<V>(at, 0), halves::<V>(at, 1)) }
     }
 
     #[inline(always)]
-    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
-        unsafe {
-            let fifths = fifth_bits(word::<V>(at, 4, 0), i);
-            [V::or(nibbles::<V>(at, 4, 1, i), fifths); 4]
-        }
+    unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4] {
+        unsafe { [with_fifths::<V>(at, 4, i, lifts); 4] }
     }
 }
 
@@ -223,12 +233,12 @@ unsafe impl Blocks for Q8_0 {
     const ZERO: i32 = 128;
 
     #[inline(always)]
-    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+    unsafe fn scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V> {
         unsafe { Scales::of_group(halves::<V>(at, 0), V::splat(0.0)) }
     }
 
     #[inline(always)]
-    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
+    unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, _: Lifts) -> [V; 4] {
         unsafe { [V::xor(word::<V>(at, 2, i), V::splat8(-128)); 4] }
     }
 }

@@ -1,18 +1,25 @@
 //! How the formats with blocks of 256 elements are taken apart on x86.
 
 use super::{
-    formats::{Blocks, Scales, bits, byte, halves, negative, word},
+    formats::{Blocks, Lifts, NIBBLES_BY_GROUP, Scales, bits, byte, halves, lifted, negative, word},
     words::{Words, bits as count},
 };
-use crate::{Format, packed::place};
+use crate::{
+    Format,
+    packed::{
+        bits::{FIFTH_AND_SIXTH_OF_GROUP, FIFTH_OF_GROUP, THIRD_OF_GROUP},
+        place,
+    },
+};
 
 pub(super) struct Q2K;
 // SAFETY: reads the blocks' bytes.
 unsafe impl Blocks for Q2K {
     const GROUPS: usize = 8;
     const TOGETHER: usize = 4;
-    const LIFTS: [i32; 4] = [0, 2, 0, 2];
-    const MOST_LIFTED: i32 = 3 << 2;
+    const LIFTS: Lifts = [[0; 2], [2; 2], [4; 2], [6; 2]];
+    const LIFTS_16: Lifts = [[0; 2], [2; 2], [0; 2], [2; 2]];
+    const MOST_16: i32 = 3 << 2;
     const SCALED_FIT: bool = true;
     const BYTES: usize = 84;
     const HALVES: bool = true;
@@ -21,7 +28,7 @@ unsafe impl Blocks for Q2K {
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+    unsafe fn scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V> {
         unsafe {
             let four = word::<V>(at, 4, GROUP / 2);
             let factors = [bits(four, 0, 15), bits(four, 4, 15)];
@@ -30,13 +37,14 @@ unsafe impl Blocks for Q2K {
     }
 
     #[inline(always)]
-    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, lifted: bool) -> [V; 4] {
+    unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4] {
         unsafe {
             let word = word::<V>(at, 4, 4 + GROUP / 4 * 8 + i);
-            if lifted {
-                return [bits(word, 0, 0x03), bits(word, 0, 0x0c), bits(word, 4, 0x03), bits(word, 4, 0x0c)];
+            let mut codes = [word; 4];
+            for k in 0..4 {
+                codes[k] = lifted(word, 2 * k as i32, 3, lifts[k][0]);
             }
-            [bits(word, 0, 3), bits(word, 2, 3), bits(word, 4, 3), bits(word, 6, 3)]
+            codes
         }
     }
 }
@@ -46,15 +54,16 @@ pub(super) struct Q3K;
 unsafe impl Blocks for Q3K {
     const GROUPS: usize = 8;
     const TOGETHER: usize = 4;
-    const LIFTS: [i32; 4] = [0, 2, 0, 2];
-    const MOST_LIFTED: i32 = 7 << 2;
+    const LIFTS: Lifts = [[0; 2], [2; 2], [4; 2], [5; 2]];
+    const LIFTS_16: Lifts = [[0; 2], [2; 2], [0; 2], [2; 2]];
+    const MOST_16: i32 = 7 << 2;
     const BYTES: usize = 110;
     const HALVES: bool = true;
     const MOST: i32 = 7;
     const ZERO: i32 = 4;
 
     #[inline(always)]
-    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+    unsafe fn scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V> {
         unsafe {
             // Four bits in one of two words, two more in the third; 32 is 0.
             let part = GROUP / 2;
@@ -66,25 +75,16 @@ unsafe impl Blocks for Q3K {
     }
 
     #[inline(always)]
-    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, lifted: bool) -> [V; 4] {
+    unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4] {
         unsafe {
-            let first = GROUP as i32 / 4 * 4;
             let low = word::<V>(at, 2, place(Format::Q3K, 8 + GROUP / 4 * 8 + i));
             let high = word::<V>(at, 2, place(Format::Q3K, i));
-            if lifted {
-                return [
-                    V::or(bits(low, 0, 0x03), bits(high, first - 2, 0x04)),
-                    V::or(bits(low, 0, 0x0c), bits(high, first - 3, 0x10)),
-                    V::or(bits(low, 4, 0x03), bits(high, first, 0x04)),
-                    V::or(bits(low, 4, 0x0c), bits(high, first - 1, 0x10)),
-                ];
+            let mut codes = [low; 4];
+            for k in 0..4 {
+                let (third, lift) = (THIRD_OF_GROUP[GROUP / 4 * 4 + k] as i32, lifts[k][0]);
+                codes[k] = V::or(lifted(low, 2 * k as i32, 3, lift), lifted(high, third - 2, 4, lift));
             }
-            [
-                V::or(bits(low, 0, 3), bits(high, first - 2, 4)),
-                V::or(bits(low, 2, 3), bits(high, first - 1, 4)),
-                V::or(bits(low, 4, 3), bits(high, first, 4)),
-                V::or(bits(low, 6, 3), bits(high, first + 1, 4)),
-            ]
+            codes
         }
     }
 }
@@ -92,7 +92,7 @@ unsafe impl Blocks for Q3K {
 /// Scales and minimums of Q4_K and Q5_K: 6 bits each, packed into three words
 /// (`get_scale_min_k4` in <https://github.com/ggml-org/ggml/blob/master/src/ggml-quants.c>).
 #[inline(always)]
-unsafe fn six_bit_scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+unsafe fn six_bit_scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V> {
     unsafe {
         let (a, b, c) = (word::<V>(at, 4, 0), word::<V>(at, 4, 1), word::<V>(at, 4, 2));
         let [factors, minimums] = if GROUP < 4 {
@@ -113,18 +113,20 @@ unsafe impl Blocks for Q4K {
     const BYTES: usize = 144;
     const HALVES: bool = false;
     const MOST: i32 = 15;
+    const LIFTS: Lifts = NIBBLES_BY_GROUP;
     const ZERO: i32 = 0;
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+    unsafe fn scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V> {
         unsafe { six_bit_scales::<V, GROUP>(at) }
     }
 
     #[inline(always)]
-    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
+    unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4] {
         // Pairs that share words were slower together.
-        unsafe { [bits(word::<V>(at, 4, 3 + GROUP / 2 * 8 + i), GROUP as i32 % 2 * 4, 15); 4] }
+        let words = 3 + GROUP / 2 * 8;
+        unsafe { [lifted(word::<V>(at, 4, words + i), GROUP as i32 % 2 * 4, 15, lifts[GROUP % 4][0]); 4] }
     }
 }
 
@@ -135,21 +137,23 @@ unsafe impl Blocks for Q5K {
     const BYTES: usize = 176;
     const HALVES: bool = false;
     const MOST: i32 = 31;
+    const LIFTS: Lifts = [[0; 2], [1; 2], [0; 2], [1; 2]];
     const ZERO: i32 = 0;
     const AFFINE: bool = true;
 
     #[inline(always)]
-    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+    unsafe fn scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V> {
         unsafe { six_bit_scales::<V, GROUP>(at) }
     }
 
     #[inline(always)]
-    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
+    unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4] {
         // Pairs that share words were slower together.
         unsafe {
-            let nibbles = bits(word::<V>(at, 4, place(Format::Q5K, 11 + GROUP / 2 * 8 + i)), GROUP as i32 % 2 * 4, 15);
-            let fifths = bits(word::<V>(at, 4, place(Format::Q5K, 3 + i)), GROUP as i32 - 4, 16);
-            [V::or(nibbles, fifths); 4]
+            let low = word::<V>(at, 4, place(Format::Q5K, 11 + GROUP / 2 * 8 + i));
+            let high = word::<V>(at, 4, place(Format::Q5K, 3 + i));
+            let (fifth, lift) = (FIFTH_OF_GROUP[GROUP] as i32, lifts[GROUP % 4][0]);
+            [V::or(lifted(low, GROUP as i32 % 2 * 4, 15, lift), lifted(high, fifth - 4, 16, lift)); 4]
         }
     }
 }
@@ -162,10 +166,11 @@ unsafe impl Blocks for Q6K {
     const BYTES: usize = 210;
     const HALVES: bool = true;
     const MOST: i32 = 63;
+    const LIFTS: Lifts = [[0; 2], [0; 2], [2; 2], [2; 2]];
     const ZERO: i32 = 32;
 
     #[inline(always)]
-    unsafe fn scales<V: Words, const GROUP: usize>(at: V::At) -> Scales<V> {
+    unsafe fn scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V> {
         unsafe {
             let units = [halves::<V>(at, 0), V::splat(0.0)];
             Scales::of_halves::<GROUP>(units, [word::<V>(at, 2, place(Format::Q6K, 48 + GROUP / 2)); 2], true)
@@ -173,18 +178,19 @@ unsafe impl Blocks for Q6K {
     }
 
     #[inline(always)]
-    unsafe fn codes<V: Words, const GROUP: usize>(at: V::At, i: usize, _: bool) -> [V; 4] {
+    unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4] {
         unsafe {
             let part = GROUP / 4;
             let high = word::<V>(at, 2, place(Format::Q6K, 32 + part * 8 + i));
             let one = word::<V>(at, 2, place(Format::Q6K, part * 16 + i));
             let two = word::<V>(at, 2, place(Format::Q6K, part * 16 + 8 + i));
-            [
-                V::or(bits(one, 0, 15), bits(high, -4, 0x30)),
-                V::or(bits(two, 0, 15), bits(high, -2, 0x30)),
-                V::or(bits(one, 4, 15), bits(high, 0, 0x30)),
-                V::or(bits(two, 4, 15), bits(high, 2, 0x30)),
-            ]
+            let mut codes = [high; 4];
+            for k in 0..4 {
+                let (low, first) = (if k % 2 == 0 { one } else { two }, k as i32 / 2 * 4);
+                let (fifth, lift) = (FIFTH_AND_SIXTH_OF_GROUP[k] as i32, lifts[k][0]);
+                codes[k] = V::or(lifted(low, first, 15, lift), lifted(high, fifth - 4, 0x30, lift));
+            }
+            codes
         }
     }
 }

@@ -162,7 +162,7 @@ unsafe fn few<D: Dot, B: Blocks, const A: usize>(
     unsafe {
         let from: [From; A] = std::array::from_fn(|a| From::row(activations, at + a));
         for row in (first..end).step_by(LANES) {
-            let mut block = matrix.eight_rows(row).as_ptr();
+            let mut block = matrix.rows_from(row).as_ptr();
             let mut results = [[vdupq_n_f32(0.0); A]; 2];
             for index in 0..matrix.columns / GROUP / B::GROUPS {
                 each_group!(B, IN_BLOCK => {
@@ -217,7 +217,7 @@ unsafe fn many<D: Dot, B: Blocks>(
 #[inline(always)]
 unsafe fn take_apart<B: Blocks>(matrix: &Packed, row: usize, tile: &mut Vec<Apart>) {
     unsafe {
-        let mut block = matrix.eight_rows(row / LANES * LANES).as_ptr();
+        let mut block = matrix.rows_from(row / LANES * LANES).as_ptr();
         let half = row % LANES / ROWS;
         tile.clear();
         for _ in 0..matrix.columns / GROUP / B::GROUPS {

@@ -2,7 +2,14 @@
 
 use std::arch::aarch64::*;
 
-use crate::{Format, packed::place, simd::halves_to_floats};
+use crate::{
+    Format,
+    packed::{
+        bits::{FIFTH_AND_SIXTH_OF_GROUP, FIFTH_OF_GROUP, FIFTH_OF_VECTOR, THIRD_OF_GROUP},
+        place,
+    },
+    simd::halves_to_floats,
+};
 
 /// Four of the eight rows of a block as [`crate::Packed`] has them.
 #[derive(Clone, Copy)]
@@ -136,12 +143,7 @@ unsafe impl<const FIFTH: bool, const OFFSET: bool> Blocks for Nibbles<FIFTH, OFF
             if FIFTH {
                 let fifths = at.bytes(apart, 0);
                 for (i, codes) in codes.iter_mut().enumerate() {
-                    // Byte i / 2 of each word to its four bytes, of which each looks at a bit of its own.
-                    let row = vcombine_u8(vcreate_u8(0x0404_0404_0000_0000), vcreate_u8(0x0c0c_0c0c_0808_0808));
-                    let bytes = vqtbl1q_u8(fifths, vaddq_u8(row, vdupq_n_u8(i as u8 / 2)));
-                    let select = vdupq_n_u32(if i % 2 == 0 { 0x0804_0201 } else { 0x8040_2010 });
-                    let is_set = vtstq_u8(bytes, vreinterpretq_u8_u32(select));
-                    *codes = vorrq_u8(*codes, vandq_u8(is_set, vdupq_n_u8(16)));
+                    *codes = vorrq_u8(*codes, vshlq_n_u8::<4>(bits(fifths, FIFTH_OF_VECTOR[i], 1)));
                 }
             }
             codes
@@ -238,7 +240,7 @@ unsafe impl Blocks for Q3K {
             let mut codes = [vdupq_n_u8(0); 8];
             for (i, codes) in codes.iter_mut().enumerate() {
                 let low = bits(at.bytes(2, place(Format::Q3K, 8 + GROUP / 4 * 8 + i)), GROUP % 4 * 2, 3);
-                let high = bits(at.bytes(2, place(Format::Q3K, i)), GROUP, 1);
+                let high = bits(at.bytes(2, place(Format::Q3K, i)), THIRD_OF_GROUP[GROUP], 1);
                 *codes = vorrq_u8(low, vshlq_n_u8::<2>(high));
             }
             codes
@@ -281,7 +283,10 @@ unsafe impl<const FIFTH: bool> Blocks for SixBits<FIFTH> {
             for (i, codes) in codes.iter_mut().enumerate() {
                 *codes = bits(at.bytes(4, place(format, first + GROUP / 2 * 8 + i)), GROUP % 2 * 4, 15);
                 if FIFTH {
-                    *codes = vorrq_u8(*codes, vshlq_n_u8::<4>(bits(at.bytes(4, place(format, 3 + i)), GROUP, 1)));
+                    *codes = vorrq_u8(
+                        *codes,
+                        vshlq_n_u8::<4>(bits(at.bytes(4, place(format, 3 + i)), FIFTH_OF_GROUP[GROUP], 1)),
+                    );
                 }
             }
             codes
@@ -316,7 +321,8 @@ unsafe impl Blocks for Q6K {
             let mut codes = [vdupq_n_u8(0); 8];
             for (i, codes) in codes.iter_mut().enumerate() {
                 let low = bits(at.bytes(2, place(Format::Q6K, part * 16 + quarter % 2 * 8 + i)), quarter / 2 * 4, 15);
-                let high = bits(at.bytes(2, place(Format::Q6K, 32 + part * 8 + i)), quarter * 2, 3);
+                let high =
+                    bits(at.bytes(2, place(Format::Q6K, 32 + part * 8 + i)), FIFTH_AND_SIXTH_OF_GROUP[quarter], 3);
                 *codes = vorrq_u8(low, vshlq_n_u8::<4>(high));
             }
             codes

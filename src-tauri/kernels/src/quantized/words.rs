@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::{Packed, packed::LANES};
+use crate::packed::LANES;
 
 /// A vector of words, with the operations that products with quantized weights are made of. Numbers in names are the bits
 /// of the elements.
@@ -13,23 +13,15 @@ use crate::{Packed, packed::LANES};
 pub(super) unsafe trait Words: Copy {
     /// A float of each row.
     type Floats: Copy;
-    /// Where the next blocks are, of eight rows each.
-    type At: Copy;
     /// Whether they are of AVX-512, which has twice as many registers, too.
     const WIDE: bool;
     /// Rows of weights.
     const ROWS: usize = if Self::WIDE { 2 * LANES } else { LANES };
 
-    /// The first blocks of the rows from `row` on. Where the matrix has fewer, some stand for those that are not there.
-    unsafe fn at(matrix: &Packed, row: usize) -> Self::At;
-    /// As many bytes further on.
-    unsafe fn further(at: Self::At, bytes: usize) -> Self::At;
-    /// Asks for the cache line so many bytes further on, which need not be there; `near`: into the first-level cache.
-    fn ask(at: Self::At, bytes: usize, near: bool);
     /// A word of each row.
-    unsafe fn load(at: Self::At, offset: usize) -> Self;
+    unsafe fn load(at: *const u8, offset: usize) -> Self;
     /// A half-precision number of each row.
-    unsafe fn load_halves(at: Self::At, offset: usize) -> Self::Floats;
+    unsafe fn load_halves(at: *const u8, offset: usize) -> Self::Floats;
     /// Writes the floats of the first `count` rows, all where there are fewer rows than that.
     unsafe fn store(to: *mut f32, values: Self::Floats, count: usize);
 
@@ -58,8 +50,6 @@ pub(super) unsafe trait Words: Copy {
     unsafe fn signed_right32(a: Self, bits: __m128i) -> Self;
     /// Bytes of `a`, within 128 bits, by their number in `places`; 0 where that is negative.
     unsafe fn shuffle8(a: Self, places: Self) -> Self;
-    /// `value` in each byte of which the one bit of `bits` is set.
-    unsafe fn where_set8(a: Self, bits: Self, value: i8) -> Self;
     /// The lower halves of `low` with the upper ones of `high`.
     unsafe fn join16(low: Self, high: Self) -> Self;
 
@@ -89,41 +79,18 @@ macro_rules! instructions {
     };
 }
 
-#[inline(always)]
-fn ask(block: *const u8, bytes: usize, near: bool) {
-    let address = block.wrapping_add(bytes).cast();
-    // SAFETY: an address that is asked for need not be a good one.
-    unsafe { if near { _mm_prefetch::<_MM_HINT_T0>(address) } else { _mm_prefetch::<_MM_HINT_T1>(address) } }
-}
-
 // SAFETY: instructions of AVX2, FMA and F16C, whose presence the trait's contract asks for.
 unsafe impl Words for __m256i {
     type Floats = __m256;
-    type At = *const u8;
     const WIDE: bool = false;
 
     #[inline(always)]
-    unsafe fn at(matrix: &Packed, row: usize) -> Self::At {
-        matrix.eight_rows(row).as_ptr()
-    }
-
-    #[inline(always)]
-    unsafe fn further(at: Self::At, bytes: usize) -> Self::At {
-        unsafe { at.add(bytes) }
-    }
-
-    #[inline(always)]
-    fn ask(at: Self::At, bytes: usize, near: bool) {
-        ask(at, bytes, near);
-    }
-
-    #[inline(always)]
-    unsafe fn load(at: Self::At, offset: usize) -> Self {
+    unsafe fn load(at: *const u8, offset: usize) -> Self {
         unsafe { _mm256_loadu_si256(at.add(offset).cast()) }
     }
 
     #[inline(always)]
-    unsafe fn load_halves(at: Self::At, offset: usize) -> __m256 {
+    unsafe fn load_halves(at: *const u8, offset: usize) -> __m256 {
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(at.add(offset).cast())) }
     }
 
@@ -137,14 +104,6 @@ unsafe impl Words for __m256i {
                 _mm256_storeu_ps(all.as_mut_ptr(), values);
                 to.copy_from_nonoverlapping(all.as_ptr(), count);
             }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn where_set8(a: Self, bits: Self, value: i8) -> Self {
-        unsafe {
-            let is_set = _mm256_cmpeq_epi8(_mm256_and_si256(a, bits), bits);
-            _mm256_and_si256(is_set, _mm256_set1_epi8(value))
         }
     }
 
@@ -188,51 +147,22 @@ unsafe impl Words for __m256i {
 // SAFETY: instructions of AVX-512 F, BW, DQ and VL, whose presence the trait's contract asks for.
 unsafe impl Words for __m512i {
     type Floats = __m512;
-    type At = [*const u8; 2];
     const WIDE: bool = true;
 
     #[inline(always)]
-    unsafe fn at(matrix: &Packed, row: usize) -> Self::At {
-        let second = if row + LANES < matrix.rows { row + LANES } else { row };
-        [matrix.eight_rows(row).as_ptr(), matrix.eight_rows(second).as_ptr()]
+    unsafe fn load(at: *const u8, offset: usize) -> Self {
+        unsafe { _mm512_loadu_si512(at.add(offset).cast()) }
     }
 
     #[inline(always)]
-    unsafe fn further([low, high]: Self::At, bytes: usize) -> Self::At {
-        unsafe { [low.add(bytes), high.add(bytes)] }
-    }
-
-    #[inline(always)]
-    fn ask([low, high]: Self::At, bytes: usize, near: bool) {
-        ask(low, bytes, near);
-        ask(high, bytes, near);
-    }
-
-    #[inline(always)]
-    unsafe fn load([low, high]: Self::At, offset: usize) -> Self {
-        unsafe {
-            let low = _mm512_castsi256_si512(_mm256_loadu_si256(low.add(offset).cast()));
-            _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(high.add(offset).cast()))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn load_halves([low, high]: Self::At, offset: usize) -> __m512 {
-        unsafe {
-            let low = _mm256_castsi128_si256(_mm_loadu_si128(low.add(offset).cast()));
-            _mm512_cvtph_ps(_mm256_inserti128_si256::<1>(low, _mm_loadu_si128(high.add(offset).cast())))
-        }
+    unsafe fn load_halves(at: *const u8, offset: usize) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(at.add(offset).cast())) }
     }
 
     #[inline(always)]
     unsafe fn store(to: *mut f32, values: __m512, count: usize) {
         let mask = if count < Self::ROWS { (1 << count) - 1 } else { u16::MAX };
         unsafe { _mm512_mask_storeu_ps(to, mask, values) }
-    }
-
-    #[inline(always)]
-    unsafe fn where_set8(a: Self, bits: Self, value: i8) -> Self {
-        unsafe { _mm512_maskz_set1_epi8(_mm512_test_epi8_mask(a, bits), value) }
     }
 
     #[inline(always)]

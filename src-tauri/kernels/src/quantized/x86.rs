@@ -11,16 +11,17 @@ use std::{
 use super::{
     amx,
     dot::{Dot, Multiply, Vnni512, VnniAvx},
-    formats::{Blocks, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Scales},
+    few::{few_rows, one_row},
+    formats::{Blocks, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Scales, UNLIFTED},
     formats_k::{Q2K, Q3K, Q4K, Q5K, Q6K},
     shared::{From, each_group, for_format, rows_together},
     words::{Words, bits},
 };
-use crate::{Activations, Level, Packed, activations::GROUP, ahead, packed::LANES};
+use crate::{Activations, Level, Packed, activations::GROUP};
 
 /// What has to be subtracted from the codes that an instruction set multiplies.
 #[inline(always)]
-const fn zero<D: Dot, B: Blocks>() -> i32 {
+pub(super) const fn zero<D: Dot, B: Blocks>() -> i32 {
     if D::SIGNED && B::MOST > 128 { B::ZERO - 128 } else { B::ZERO }
 }
 
@@ -33,8 +34,8 @@ pub(super) const fn scaled<V: Words, B: Blocks>() -> bool {
 /// What the codes of products are.
 #[derive(Clone, Copy, Default)]
 pub(super) struct As {
-    /// How many bits too high.
-    pub(super) lift: i32,
+    /// How many bits too high, in each half.
+    pub(super) lifts: [i32; 2],
     /// How much too large.
     pub(super) zero: i32,
     /// Whether they are times the scales of their halves.
@@ -47,7 +48,7 @@ pub(super) struct As {
 pub(super) unsafe fn accumulate<V: Words, B: Blocks>(
     sum: V::Floats,
     [one, two]: [V; 2],
-    As { lift, zero, scaled }: As,
+    As { lifts, zero, scaled }: As,
     scales: &Scales<V>,
     from: &From,
     group: usize,
@@ -60,13 +61,14 @@ pub(super) unsafe fn accumulate<V: Words, B: Blocks>(
             let whole = if scaled {
                 V::add32(one, two)
             } else if 16 * 127 * (B::MOST + zero) <= i16::MAX as i32 {
-                let pairs = V::join16(V::right32(one, bits(lift)), V::left32(two, bits(16 - lift)));
+                let pairs = V::join16(V::right32(one, bits(lifts[0])), V::left32(two, bits(16 - lifts[1])));
                 let zeros = V::mul16(in_halves, V::splat16(zero as i16));
                 V::mul_pairs16(V::sub16(pairs, zeros), scales.factors[0])
             } else {
                 let first = V::signed_right32(V::left32(scales.factors[0], bits(16)), bits(16));
                 let second = V::signed_right32(scales.factors[0], bits(16));
                 let products = V::add32(V::mul32(one, first), V::mul32(two, second));
+                let products = V::signed_right32(products, bits(lifts[0]));
                 let zeros = V::mul_pairs16(scales.factors[0], in_halves);
                 V::sub32(products, V::mul32(zeros, V::splat32(zero)))
             };
@@ -77,7 +79,11 @@ pub(super) unsafe fn accumulate<V: Words, B: Blocks>(
             let share = V::mul(offsets, V::mul(scales.units[1], activation_scale));
             return V::add(sum, V::fma(V::floats(whole), scale, share));
         }
-        let mut whole = V::add32(one, two);
+        let mut whole = if lifts[0] == lifts[1] {
+            V::signed_right32(V::add32(one, two), bits(lifts[0]))
+        } else {
+            V::add32(V::signed_right32(one, bits(lifts[0])), V::signed_right32(two, bits(lifts[1])))
+        };
         if zero != 0 {
             whole = V::sub32(whole, V::splat32(zero * *from.sums.add(group)));
         }
@@ -94,11 +100,11 @@ pub(super) unsafe fn four<V: Words>(from: &From, group: usize, i: usize) -> V {
 
 /// The codes of one group alone: vector `i` has elements 4i to 4i + 3 of each row.
 #[inline(always)]
-unsafe fn codes_of_group<V: Words, B: Blocks, const IN_BLOCK: usize>(at: V::At) -> [V; 8] {
+pub(super) unsafe fn codes_of_group<V: Words, B: Blocks, const IN_BLOCK: usize>(at: *const u8) -> [V; 8] {
     unsafe {
         let mut codes = [V::splat32(0); 8];
         for i in 0..8 {
-            codes[i] = B::codes::<V, IN_BLOCK>(at, i, false)[IN_BLOCK % B::TOGETHER];
+            codes[i] = B::codes::<V, IN_BLOCK>(at, i, UNLIFTED)[IN_BLOCK % B::TOGETHER];
         }
         codes
     }
@@ -106,7 +112,7 @@ unsafe fn codes_of_group<V: Words, B: Blocks, const IN_BLOCK: usize>(at: V::At) 
 
 /// Adds one group's products to the results of each row of activations.
 #[inline(always)]
-unsafe fn add_group<D: Dot, B: Blocks, const A: usize>(
+pub(super) unsafe fn add_group<D: Dot, B: Blocks, const A: usize>(
     scaled: bool,
     codes: &[D::Words; 8],
     scales: &Scales<D::Words>,
@@ -121,65 +127,8 @@ unsafe fn add_group<D: Dot, B: Blocks, const A: usize>(
                 activations[i] = four(&from[a], group, i);
             }
             let sums = D::group::<B>(codes, activations);
-            let codes = As { lift: 0, zero: zero::<D, B>(), scaled };
+            let codes = As { zero: zero::<D, B>(), scaled, ..As::default() };
             results[a] = accumulate::<D::Words, B>(results[a], sums, codes, scales, &from[a], group);
-        }
-    }
-}
-
-/// Asks for what lies `ahead` bytes ahead of group `in_block`, unless that is 0.
-#[inline(always)]
-fn fetch<V: Words, B: Blocks>(at: V::At, in_block: usize, ahead: usize) {
-    if ahead > 0 {
-        let share = LANES * B::BYTES / B::GROUPS;
-        for line in (0..share).step_by(64) {
-            // Large codes come faster than the first-level cache could hold them that long.
-            V::ask(at, ahead + in_block * share + line, B::BYTES / B::GROUPS <= 22);
-        }
-    }
-}
-
-/// Rows `first..end` of `matrix` times rows `at..at + A` of the activations, weights taken apart on the way.
-#[inline(always)]
-unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
-    matrix: &Packed,
-    first: usize,
-    end: usize,
-    activations: &Activations,
-    at: usize,
-    out: *mut f32,
-) {
-    unsafe {
-        let ahead = ahead::bytes(matrix.format);
-        let from: [From; A] = std::array::from_fn(|a| From::row(activations, at + a));
-        for row in (first..end).step_by(D::Words::ROWS) {
-            let mut block = D::Words::at(matrix, row);
-            let mut results = [D::Words::splat(0.0); A];
-            let mut sums = [[D::Words::splat32(0); 2]; 4];
-            for index in 0..matrix.columns / GROUP / B::GROUPS {
-                each_group!(B, IN_BLOCK => {
-                    let group = index * B::GROUPS + IN_BLOCK;
-                    fetch::<D::Words, B>(block, IN_BLOCK, ahead);
-                    // The sums of several groups and more than one row would not stay in registers.
-                    if A == 1 {
-                        let in_set = IN_BLOCK % B::TOGETHER;
-                        if in_set == 0 {
-                            sums = D::products::<B, IN_BLOCK>(block, group, &from[0]);
-                        }
-                        let scales = B::scales::<D::Words, IN_BLOCK>(block);
-                        let codes = As { lift: B::LIFTS[in_set], zero: zero::<D, B>(), scaled: false };
-                        results[0] = accumulate::<D::Words, B>(results[0], sums[in_set], codes, &scales, &from[0], group);
-                    } else {
-                        let codes = codes_of_group::<D::Words, B, IN_BLOCK>(block);
-                        let scales = B::scales::<D::Words, IN_BLOCK>(block);
-                        add_group::<D, B, A>(false, &codes, &scales, group, &from, &mut results);
-                    }
-                });
-                block = D::Words::further(block, LANES * B::BYTES);
-            }
-            for (a, result) in results.into_iter().enumerate() {
-                D::Words::store(out.add((at + a) * matrix.rows + row), result, end - row);
-            }
         }
     }
 }
@@ -198,7 +147,7 @@ pub(super) unsafe fn take_apart<V: Words, B: Blocks, const SIGNED: bool>(
     tile: &mut Vec<Apart<V>>,
 ) {
     unsafe {
-        let mut block = V::at(matrix, row);
+        let mut block = matrix.rows_from(row).as_ptr();
         tile.clear();
         for _ in 0..matrix.columns / GROUP / B::GROUPS {
             each_group!(B, IN_BLOCK => {
@@ -220,7 +169,7 @@ pub(super) unsafe fn take_apart<V: Words, B: Blocks, const SIGNED: bool>(
                 }
                 tile.push(Apart { codes, scales });
             });
-            block = V::further(block, LANES * B::BYTES);
+            block = block.add(V::ROWS * B::BYTES);
         }
     }
 }
@@ -302,7 +251,7 @@ unsafe fn any<D: Dot, B: Blocks>(
         while at < activations.rows {
             let rows = together.min(activations.rows - at);
             match rows {
-                1 => few_rows::<D, B, 1>(matrix, first, end, activations, at, out),
+                1 => one_row::<D, B>(matrix, first, end, activations, at, out),
                 2 => few_rows::<D, B, 2>(matrix, first, end, activations, at, out),
                 3 => few_rows::<D, B, 3>(matrix, first, end, activations, at, out),
                 4 => few_rows::<D, B, 4>(matrix, first, end, activations, at, out),
