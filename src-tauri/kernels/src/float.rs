@@ -7,20 +7,20 @@ use std::cell::RefCell;
 
 use crate::{
     Activations, Format, Packed, ahead, packed,
+    product::Streams,
     simd::{LANES, Register, Simd, at_every_level},
 };
 
-/// Rows `first..end` of a product with a float matrix. `out` as in `quantized::product`, but as an address.
-pub(crate) fn product(matrix: &Packed, first: usize, end: usize, activations: &Activations, out: Out) {
-    SCRATCH.with_borrow_mut(|scratch| product_with(scratch, matrix, first, end, activations, out));
+/// Some rows of a product with a float matrix. `out` as in `quantized::product`, but as an address.
+pub(crate) fn product(matrix: &Packed, streams: &Streams, activations: &Activations, out: Out) {
+    SCRATCH.with_borrow_mut(|scratch| product_with(scratch, matrix, streams, activations, out));
 }
 
 at_every_level! {
     fn product_with(
         scratch: &mut Scratch,
         matrix: &Packed,
-        first: usize,
-        end: usize,
+        streams: &Streams,
         activations: &Activations,
         out: Out,
     ) = rows
@@ -64,15 +64,14 @@ const BLOCK: (usize, usize) = (4, 22 * TOGETHER);
 unsafe fn rows<S: Simd>(
     scratch: &mut Scratch,
     matrix: &Packed,
-    first: usize,
-    end: usize,
+    streams: &Streams,
     activations: &Activations,
     out: Out,
 ) {
     unsafe {
         macro_rules! run {
             ($bytes:literal, $load:expr) => {
-                blocks::<S, $bytes>(scratch, matrix, first, end, activations, out, $load)
+                blocks::<S, $bytes>(scratch, matrix, streams, activations, out, $load)
             };
         }
         match matrix.format {
@@ -88,8 +87,7 @@ unsafe fn rows<S: Simd>(
 unsafe fn blocks<S: Simd, const BYTES: usize>(
     scratch: &mut Scratch,
     matrix: &Packed,
-    first: usize,
-    end: usize,
+    streams: &Streams,
     activations: &Activations,
     out: Out,
     load: impl Fn(*const u8) -> S::Register + Copy,
@@ -97,13 +95,6 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
     unsafe {
         let few = activations.rows < TOGETHER;
         let pair = few && S::Register::FLOAT_ROWS == 8;
-        let eights = if pair {
-            2
-        } else if few {
-            1
-        } else {
-            BLOCK.0
-        };
         let ahead = if few { ahead::bytes(matrix.format) } else { 0 };
         let fetch = |at: *const u8| {
             if ahead > 0 {
@@ -112,21 +103,35 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
         };
         let zero = Line([0.0; LANES]);
         scratch.weights.resize(PIECE, [zero; packed::LANES]);
-        for row in (first..end).step_by(eights * packed::LANES) {
-            let end = end.min(row + eights * packed::LANES);
+        let mut taken = [0, 0];
+        loop {
+            // Eights of rows that are computed together: of both streams in turn where memory is the limit.
+            let (mut eights, mut count) = ([0; BLOCK.0], 0);
+            for stream in 0..2 {
+                let most = if few { 1 } else { BLOCK.0 - count };
+                for _ in 0..most {
+                    let row = streams[stream].start + taken[stream];
+                    if row < streams[stream].end {
+                        (eights[count], count) = (row, count + 1);
+                        taken[stream] += packed::LANES;
+                    }
+                }
+            }
+            let eights = &eights[..count];
+            let Some(&row) = eights.first() else { return };
             for at in (0..activations.rows).step_by(BLOCK.1) {
                 let rows = BLOCK.1.min(activations.rows - at);
                 scratch.sums.clear();
-                scratch.sums.resize(eights * rows, [zero; packed::LANES]);
+                scratch.sums.resize(eights.len().max(2) * rows, [zero; packed::LANES]);
                 let vectors = matrix.columns / LANES;
                 for vector in (0..vectors).step_by(PIECE) {
                     let piece = PIECE.min(vectors - vector);
                     let values = activations.values.as_ptr().add(at * matrix.columns + vector * LANES);
+                    let offset = vector * packed::LANES * LANES * BYTES;
                     if pair {
                         // Where there is no second eight, nobody wants its results.
-                        let eights = [row, if row + packed::LANES < end { row + packed::LANES } else { row }];
-                        let offset = vector * packed::LANES * LANES * BYTES;
-                        let weights = eights.map(|eight| matrix.rows_from(eight).as_ptr().add(offset));
+                        let weights = [row, *eights.get(1).unwrap_or(&row)];
+                        let weights = weights.map(|eight| matrix.rows_from(eight).as_ptr().add(offset));
                         for a in 0..rows {
                             let sums = scratch.sums.as_mut_ptr().add(a);
                             let (values, sums) = (values.add(a * matrix.columns), [sums, sums.add(rows)]);
@@ -134,8 +139,8 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
                         }
                         continue;
                     }
-                    for (eight, sums) in (row..end).step_by(packed::LANES).zip(scratch.sums.chunks_exact_mut(rows)) {
-                        let weights = matrix.rows_from(eight).as_ptr().add(vector * packed::LANES * LANES * BYTES);
+                    for (&eight, sums) in eights.iter().zip(scratch.sums.chunks_exact_mut(rows)) {
+                        let weights = matrix.rows_from(eight).as_ptr().add(offset);
                         if few {
                             for (a, sums) in sums.iter_mut().enumerate() {
                                 let values = values.add(a * matrix.columns);
@@ -151,8 +156,8 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
                         }
                     }
                 }
-                for (eight, sums) in (row..end).step_by(packed::LANES).zip(scratch.sums.chunks_exact(rows)) {
-                    finish::<S>(matrix, eight, end, activations, at, sums, out);
+                for (&eight, sums) in eights.iter().zip(scratch.sums.chunks_exact(rows)) {
+                    finish::<S>(matrix, eight, activations, at, sums, out);
                 }
             }
         }
@@ -290,7 +295,6 @@ unsafe fn tile<V: Register, const R: usize, const A: usize, const BYTES: usize>(
 unsafe fn finish<S: Simd>(
     matrix: &Packed,
     first: usize,
-    end: usize,
     activations: &Activations,
     at: usize,
     sums: &[Eight],
@@ -302,7 +306,7 @@ unsafe fn finish<S: Simd>(
         let rest = matrix.rows_from(first).as_ptr().add(packed::LANES * whole * bytes);
         for (a, sums) in sums.iter().enumerate() {
             let values = activations.values.as_ptr().add((at + a) * columns);
-            for row in 0..packed::LANES.min(end - first) {
+            for row in 0..packed::LANES.min(matrix.rows - first) {
                 let mut sum = S::sum(S::load(sums[row].0.as_ptr()));
                 for column in whole..columns {
                     sum += element(matrix.format, rest.add(row * (columns - whole) * bytes), column - whole)

@@ -1,12 +1,17 @@
 //! Matrix products, shared among threads.
 
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
 use crate::{Activations, Level, Packed, Pool, float, level, packed, quantized};
 
-/// Rows that a kernel takes at a time: chunks are multiples of it.
+/// Rows that a kernel takes at a time.
 const STEP: usize = 16;
 
-/// Of the rows that are left, the share of each thread that is one chunk.
-const CHUNKS_PER_THREAD: usize = 3;
+/// What is left of a share is taken in so many pieces, or in more as it becomes less.
+const PIECES: usize = 3;
 
 /// One matrix that the activations meet, and where its results go: row by row of the activations, one number for each
 /// row of the matrix.
@@ -30,7 +35,7 @@ pub fn multiply(pool: &mut Pool, activations: &Activations, products: &mut [Prod
 
 pub(crate) fn multiply_at(level: Level, pool: &mut Pool, activations: &Activations, products: &mut [Product<'_>]) {
     struct Job<'a>(&'a Packed, *mut f32);
-    // SAFETY: the chunks write disjoint elements.
+    // SAFETY: threads write disjoint elements.
     unsafe impl Sync for Job<'_> {}
 
     let jobs: Vec<Job<'_>> = products
@@ -46,57 +51,124 @@ pub(crate) fn multiply_at(level: Level, pool: &mut Pool, activations: &Activatio
     if activations.rows == 0 {
         return;
     }
-    let chunks = chunks(jobs.iter().map(|job| job.0.rows), pool.threads());
-    pool.run(chunks.len(), &|chunk| {
-        let (index, first, end) = chunks[chunk];
-        let Job(weights, out) = &jobs[index];
-        if weights.format.is_float() {
-            float::product(weights, first, end, activations, float::Out(*out));
-        } else {
-            // SAFETY: checked above; every chunk has rows of its own; the level is the processor's.
-            unsafe { quantized::product(level, weights, first, end, activations, *out) };
+    let shares = Shares::new(jobs.iter().map(|job| job.0.rows), pool.threads());
+    pool.run(pool.threads(), &|own| {
+        while let Some((index, streams)) = shares.take(own) {
+            let Job(weights, out) = &jobs[index];
+            if weights.format.is_float() {
+                float::product(weights, &streams, activations, float::Out(*out));
+            } else {
+                // SAFETY: checked above; nobody else takes these rows; the level is the processor's.
+                unsafe { quantized::product(level, weights, &streams, activations, *out) };
+            }
         }
     });
 }
 
-/// Matrices of so many rows each, in chunks of (matrix, first row, end): large ones first, since each begins with a wait
-/// for memory, and ever smaller ones, so that the threads end together, whatever held one of them up.
-fn chunks(matrices: impl Iterator<Item = usize> + Clone, threads: usize) -> Vec<(usize, usize, usize)> {
-    let mut left: usize = matrices.clone().sum();
-    let mut chunks = Vec::new();
-    for (matrix, rows) in matrices.enumerate() {
-        let mut first = 0;
-        while first < rows {
-            let share =
-                if threads > 1 { left.div_ceil(threads * CHUNKS_PER_THREAD) } else { left }.next_multiple_of(STEP);
-            let end = (first + share).min(rows);
-            chunks.push((matrix, first, end));
-            left -= end - first;
-            first = end;
+/// Rows of a matrix in two streams through memory, which gives more to two than to one: the second has as many rows as the
+/// first or fewer, or none. What has rows begins at a multiple of [`STEP`].
+pub(crate) type Streams = [Range<usize>; 2];
+
+/// Which rows of which matrix each thread computes. Its streams go on from piece to piece, so that what is asked for ahead
+/// is what it needs next; who is done helps the others, so that all end together, whatever held one of them up.
+struct Shares(Vec<Share>);
+
+struct Share {
+    /// Of each matrix.
+    streams: Vec<Streams>,
+    /// Steps of the streams that somebody has taken, matrix by matrix.
+    taken: AtomicUsize,
+}
+
+/// Steps of streams side by side.
+fn steps(streams: &Streams) -> usize {
+    streams[0].len().div_ceil(STEP)
+}
+
+impl Shares {
+    fn new(matrices: impl Iterator<Item = usize> + Clone, threads: usize) -> Self {
+        let share = |thread: usize| {
+            let streams = matrices.clone().map(|rows| {
+                let of_steps = |step: usize| (step * STEP).min(rows);
+                let [first, end] = [thread, thread + 1].map(|thread| rows.div_ceil(STEP) * thread / threads);
+                let middle = first + (end - first).div_ceil(2);
+                [of_steps(first)..of_steps(middle), of_steps(middle)..of_steps(end)]
+            });
+            Share { streams: streams.collect(), taken: AtomicUsize::new(0) }
+        };
+        Self((0..threads).map(share).collect())
+    }
+
+    /// The next piece for thread `own`, with the number of its matrix: of its own share as long as there is any.
+    fn take(&self, own: usize) -> Option<(usize, Streams)> {
+        let (before, from) = self.0.split_at(own);
+        from.iter().chain(before).find_map(Share::take)
+    }
+}
+
+impl Share {
+    fn take(&self) -> Option<(usize, Streams)> {
+        let all: usize = self.streams.iter().map(steps).sum();
+        let mut taken = self.taken.load(Relaxed);
+        loop {
+            let mut first = taken;
+            let index = self.streams.iter().position(|streams| {
+                let here = first < steps(streams);
+                first -= if here { 0 } else { steps(streams) };
+                here
+            })?;
+            let streams = &self.streams[index];
+            // Ever smaller ones.
+            let len = (all - taken).div_ceil(PIECES).min(steps(streams) - first);
+            match self.taken.compare_exchange_weak(taken, taken + len, Relaxed, Relaxed) {
+                Ok(_) => {
+                    let piece = |stream: &Range<usize>| {
+                        let at = |step: usize| (stream.start + step * STEP).min(stream.end);
+                        at(first)..at(first + len)
+                    };
+                    return Some((index, [piece(&streams[0]), piece(&streams[1])]));
+                }
+                Err(now) => taken = now,
+            }
         }
     }
-    chunks
 }
 
 #[cfg(test)]
 mod tests {
-    use super::chunks;
+    use super::*;
 
     #[test]
-    fn chunks_cover_every_row_once_and_become_smaller() {
+    fn every_row_is_taken_once_whoever_takes() {
         for (matrices, threads) in [(vec![1], 1), (vec![2048, 512, 512], 2), (vec![0, 7, 49_152], 3), (vec![], 2)] {
-            let chunks = chunks(matrices.iter().copied(), threads);
-            for (matrix, rows) in matrices.iter().enumerate() {
-                let mut next = 0;
-                for (_, first, end) in chunks.iter().filter(|chunk| chunk.0 == matrix) {
-                    assert!(*first == next && end > first, "{matrices:?}: {chunks:?}");
-                    next = *end;
+            let shares = Shares::new(matrices.iter().copied(), threads);
+            let mut times: Vec<Vec<u8>> = matrices.iter().map(|&rows| vec![0; rows]).collect();
+            let mut turn = 0;
+            while let Some((index, [one, two])) = shares.take(turn % threads) {
+                assert!(!one.is_empty() && one.len() >= two.len(), "{one:?}, {two:?}");
+                for stream in [&one, &two] {
+                    assert!(stream.is_empty() || stream.start.is_multiple_of(STEP), "{stream:?}");
                 }
-                assert_eq!(next, *rows, "{matrices:?}: {chunks:?}");
+                one.chain(two).for_each(|row| times[index][row] += 1);
+                turn += 1;
+            }
+            assert!(times.iter().flatten().all(|&times| times == 1), "{matrices:?}, {threads} threads");
+        }
+    }
+
+    #[test]
+    fn streams_go_on_and_pieces_become_smaller() {
+        let shares = Shares::new([16_384].into_iter(), 2);
+        let pieces: Vec<_> = std::iter::from_fn(|| shares.0[1].take()).map(|(_, streams)| streams).collect();
+        assert!(pieces[0].clone().map(|stream| stream.start) == [8192, 12_288], "{pieces:?}");
+        for (one, next) in pieces.iter().zip(&pieces[1..]) {
+            for stream in 0..2 {
+                assert!(one[stream].end == next[stream].start && one[stream].len() >= next[stream].len(), "{pieces:?}");
             }
         }
-        let sizes: Vec<_> = chunks([16_384].into_iter(), 2).iter().map(|(_, first, end)| end - first).collect();
-        assert!(sizes.is_sorted_by(|one, next| one >= next) && sizes.len() < 40, "{sizes:?}");
-        assert!(sizes[0] > 2_000 && *sizes.last().unwrap_or(&0) <= 16, "{sizes:?}");
+        assert!(
+            pieces.len() < 30 && pieces[0][0].len() > 1_000 && pieces[pieces.len() - 1][1].end == 16_384,
+            "{pieces:?}"
+        );
     }
 }

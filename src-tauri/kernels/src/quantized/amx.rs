@@ -12,7 +12,7 @@ use super::{
     words::Words,
     x86::{Apart, As, accumulate, multiply, scaled, take_apart},
 };
-use crate::{Activations, Packed, activations::GROUP};
+use crate::{Activations, Packed, activations::GROUP, product::Streams};
 
 /// Rows of activations from which on tiles are used.
 pub(super) const ROWS: usize = tiles::ROWS;
@@ -72,7 +72,7 @@ unsafe fn multiply_tiles<B: Blocks>(
     }
 }
 
-/// Rows `first..end` of `matrix` times every row of activations, of which there are at least [`ROWS`].
+/// Some rows of `matrix` times every row of activations, of which there are at least [`ROWS`].
 ///
 /// # Safety
 /// As for the product without; the processor has AMX, and AVX-512 with VNNI.
@@ -80,14 +80,14 @@ unsafe fn multiply_tiles<B: Blocks>(
 pub(super) unsafe fn product<B: Blocks>(
     tile: &mut Vec<Apart<__m512i>>,
     matrix: &Packed,
-    first: usize,
-    end: usize,
+    streams: &Streams,
     activations: &Activations,
     out: *mut f32,
 ) {
     unsafe {
         let _shapes = Shapes::set(if in_halves::<B>() { 4 } else { 8 });
-        for row in (first..end).step_by(__m512i::ROWS) {
+        for (row, end) in streams.iter().flat_map(|rows| rows.clone().step_by(__m512i::ROWS).map(|row| (row, rows.end)))
+        {
             take_apart::<__m512i, B, true>(matrix, row, tile);
             let (out, count) = (out.add(row), end - row);
             let done = multiply_tiles::<B>(tile, activations, out, matrix.rows, count);

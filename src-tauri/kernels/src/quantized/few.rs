@@ -9,7 +9,7 @@ use super::{
     words::Words,
     x86::{As, accumulate, add_group, codes_of_group, zero},
 };
-use crate::{Activations, Packed, activations::GROUP, ahead};
+use crate::{Activations, Packed, activations::GROUP, ahead, product::Streams};
 
 /// Asks for what lies `ahead` bytes ahead of group `in_block`, unless that is 0.
 #[inline(always)]
@@ -31,66 +31,14 @@ fn fetch<V: Words, B: Blocks>(at: *const u8, in_block: usize, ahead: usize) {
     }
 }
 
-/// Groups of a stream through memory that are computed before the other's turn.
+/// Groups of a stream that are computed before the other's turn.
 const TURN: usize = 8;
 
-/// Rows `first..end` of `matrix` times row `at` of the activations, weights taken apart on the way; in two streams through
-/// memory where vectors are wide: one half of the rows beside the other, since memory gives more to two.
-#[inline(always)]
-pub(super) unsafe fn one_row<D: Dot, B: Blocks>(
-    matrix: &Packed,
-    first: usize,
-    end: usize,
-    activations: &Activations,
-    at: usize,
-    out: *mut f32,
-) {
-    unsafe {
-        let from = From::row(activations, at);
-        let ahead = ahead::bytes(matrix.format);
-        let rows = D::Words::ROWS;
-        let blocks = matrix.columns / GROUP / B::GROUPS;
-        let most = if D::Words::WIDE { 2 } else { 1 };
-        let half = (end - first).div_ceil(most * rows) * rows;
-        for row in (first..first + half).step_by(rows) {
-            let streams = if row + half < end { most } else { 1 };
-            let starts: [*const u8; 2] = std::array::from_fn(|stream| {
-                matrix.rows_from(if stream < streams { row + stream * half } else { row }).as_ptr()
-            });
-            let mut results = [D::Words::splat(0.0); 2];
-            for index in (0..blocks).step_by(TURN / B::GROUPS) {
-                for stream in 0..streams {
-                    let mut sums = [[D::Words::splat32(0); 2]; 4];
-                    for index in index..blocks.min(index + TURN / B::GROUPS) {
-                        let block = starts[stream].add(index * rows * B::BYTES);
-                        each_group!(B, IN_BLOCK => {
-                            let group = index * B::GROUPS + IN_BLOCK;
-                            fetch::<D::Words, B>(block, IN_BLOCK, ahead);
-                            let in_set = IN_BLOCK % B::TOGETHER;
-                            if in_set == 0 {
-                                sums = D::products::<B, IN_BLOCK>(block, group, &from);
-                            }
-                            let scales = B::scales::<D::Words, IN_BLOCK>(block);
-                            let codes = As { lifts: D::lifts::<B>()[IN_BLOCK % 4], zero: zero::<D, B>(), scaled: false };
-                            results[stream] = accumulate::<D::Words, B>(results[stream], sums[in_set], codes, &scales, &from, group);
-                        });
-                    }
-                }
-            }
-            for stream in 0..streams {
-                let row = row + stream * half;
-                D::Words::store(out.add(at * matrix.rows + row), results[stream], end - row);
-            }
-        }
-    }
-}
-
-/// Rows `first..end` of `matrix` times rows `at..at + A` of the activations, weights taken apart on the way.
+/// Some rows of `matrix` times rows `at..at + A` of the activations.
 #[inline(always)]
 pub(super) unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
     matrix: &Packed,
-    first: usize,
-    end: usize,
+    streams: &Streams,
     activations: &Activations,
     at: usize,
     out: *mut f32,
@@ -98,21 +46,46 @@ pub(super) unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
     unsafe {
         let ahead = ahead::bytes(matrix.format);
         let from: [From; A] = std::array::from_fn(|a| From::row(activations, at + a));
-        for row in (first..end).step_by(D::Words::ROWS) {
-            let mut block = matrix.rows_from(row).as_ptr();
-            let mut results = [D::Words::splat(0.0); A];
-            for index in 0..matrix.columns / GROUP / B::GROUPS {
-                each_group!(B, IN_BLOCK => {
-                    let group = index * B::GROUPS + IN_BLOCK;
-                    fetch::<D::Words, B>(block, IN_BLOCK, ahead);
-                    let codes = codes_of_group::<D::Words, B, IN_BLOCK>(block);
-                    let scales = B::scales::<D::Words, IN_BLOCK>(block);
-                    add_group::<D, B, A>(false, &codes, &scales, group, &from, &mut results);
-                });
-                block = block.add(D::Words::ROWS * B::BYTES);
+        let blocks = matrix.columns / GROUP / B::GROUPS;
+        for step in (0..streams[0].len()).step_by(D::Words::ROWS) {
+            let rows = [streams[0].start + step, streams[1].start + step];
+            let count = if rows[1] < streams[1].end { 2 } else { 1 };
+            let mut results = [[D::Words::splat(0.0); A]; 2];
+            for turn in (0..blocks).step_by(TURN / B::GROUPS) {
+                for stream in 0..count {
+                    let start = matrix.rows_from(rows[stream]).as_ptr();
+                    let mut sums = [[D::Words::splat32(0); 2]; 4];
+                    for index in turn..blocks.min(turn + TURN / B::GROUPS) {
+                        let block = start.add(index * D::Words::ROWS * B::BYTES);
+                        each_group!(B, IN_BLOCK => {
+                            let group = index * B::GROUPS + IN_BLOCK;
+                            fetch::<D::Words, B>(block, IN_BLOCK, ahead);
+                            let results = &mut results[stream];
+                            // The sums of several groups and more than one row would not stay in registers.
+                            if A == 1 {
+                                let in_set = IN_BLOCK % B::TOGETHER;
+                                if in_set == 0 {
+                                    sums = D::products::<B, IN_BLOCK>(block, group, &from[0]);
+                                }
+                                let scales = B::scales::<D::Words, IN_BLOCK>(block);
+                                let lifts = D::lifts::<B>()[IN_BLOCK % 4];
+                                let codes = As { lifts, zero: zero::<D, B>(), scaled: false };
+                                let sums = sums[in_set];
+                                results[0] = accumulate::<D::Words, B>(results[0], sums, codes, &scales, &from[0], group);
+                            } else {
+                                let codes = codes_of_group::<D::Words, B, IN_BLOCK>(block);
+                                let scales = B::scales::<D::Words, IN_BLOCK>(block);
+                                add_group::<D, B, A>(false, &codes, &scales, group, &from, results);
+                            }
+                        });
+                    }
+                }
             }
-            for (a, result) in results.into_iter().enumerate() {
-                D::Words::store(out.add((at + a) * matrix.rows + row), result, end - row);
+            for stream in 0..count {
+                for a in 0..A {
+                    let out = out.add((at + a) * matrix.rows + rows[stream]);
+                    D::Words::store(out, results[stream][a], streams[stream].end - rows[stream]);
+                }
             }
         }
     }

@@ -24,32 +24,31 @@ mod words;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::{Activations, Level, Packed};
+use crate::{Activations, Level, Packed, product::Streams};
 
-/// Rows `first..end` of a product with a quantized matrix.
+/// Some rows of a product with a quantized matrix.
 ///
 /// # Safety
-/// `out` is good for `activations.rows * matrix.rows` elements, of which nobody else touches those of rows
-/// `first..end`; the shapes fit; the processor has `level`.
+/// `out` is good for `activations.rows * matrix.rows` elements, of which nobody else touches those of these
+/// rows; the shapes fit; the processor has `level`.
 pub(crate) unsafe fn product(
     level: Level,
     matrix: &Packed,
-    first: usize,
-    end: usize,
+    streams: &Streams,
     activations: &Activations,
     out: *mut f32,
 ) {
     #[cfg(target_arch = "x86_64")]
     if level != Level::Portable {
         // SAFETY: the caller's promises.
-        return unsafe { x86::product(level, matrix, first, end, activations, out) };
+        return unsafe { x86::product(level, matrix, streams, activations, out) };
     }
     #[cfg(target_arch = "aarch64")]
     if level != Level::Portable {
         // SAFETY: the caller's promises.
-        return unsafe { neon::product(level, matrix, first, end, activations, out) };
+        return unsafe { neon::product(level, matrix, streams, activations, out) };
     }
     let _ = level;
     // SAFETY: the caller's promises.
-    unsafe { portable::product(matrix, first, end, activations, out) }
+    unsafe { portable::product(matrix, streams, activations, out) }
 }

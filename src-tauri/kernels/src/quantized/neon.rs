@@ -6,13 +6,14 @@
 use std::{
     arch::{aarch64::*, asm},
     cell::RefCell,
+    ops::Range,
 };
 
 use super::{
     neon_formats::{At, Blocks, Codes, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Scales},
     shared::{From, each_group, for_format, rows_together},
 };
-use crate::{Activations, Level, Packed, activations::GROUP, packed::LANES};
+use crate::{Activations, Level, Packed, activations::GROUP, packed::LANES, product::Streams};
 
 /// From this many rows of activations on, taking weights apart once pays.
 const ROWS_FOR_TILES: usize = 8;
@@ -256,13 +257,12 @@ unsafe fn multiply<D: Dot, B: Blocks, const A: usize>(
 /// Runs the product with the format's and the processor's kernel.
 ///
 /// # Safety
-/// `out` is good for `activations.rows * matrix.rows` elements, of which nobody else touches those of rows
-/// `first..end`; the shapes fit; the processor has `level`, which is not `Portable`.
+/// `out` is good for `activations.rows * matrix.rows` elements, of which nobody else touches those of these
+/// rows; the shapes fit; the processor has `level`, which is not `Portable`.
 pub(super) unsafe fn product(
     level: Level,
     matrix: &Packed,
-    first: usize,
-    end: usize,
+    streams: &Streams,
     activations: &Activations,
     out: *mut f32,
 ) {
@@ -272,29 +272,31 @@ pub(super) unsafe fn product(
             unsafe fn run<B: Blocks>(
                 tile: &mut Vec<Apart>,
                 matrix: &Packed,
-                first: usize,
-                end: usize,
+                streams: &Streams,
                 activations: &Activations,
                 out: *mut f32,
             ) {
-                unsafe {
-                    if activations.rows >= ROWS_FOR_TILES {
-                        return many::<$dot, B>(tile, matrix, first, end, activations, out);
-                    }
-                    let mut at = 0;
-                    while at + 4 <= activations.rows {
-                        few::<$dot, B, 4>(matrix, first, end, activations, at, out);
-                        at += 4;
-                    }
-                    match activations.rows - at {
-                        1 => few::<$dot, B, 1>(matrix, first, end, activations, at, out),
-                        2 => few::<$dot, B, 2>(matrix, first, end, activations, at, out),
-                        3 => few::<$dot, B, 3>(matrix, first, end, activations, at, out),
-                        _ => {}
+                for &Range { start: first, end } in streams {
+                    unsafe {
+                        if activations.rows >= ROWS_FOR_TILES {
+                            many::<$dot, B>(tile, matrix, first, end, activations, out);
+                            continue;
+                        }
+                        let mut at = 0;
+                        while at + 4 <= activations.rows {
+                            few::<$dot, B, 4>(matrix, first, end, activations, at, out);
+                            at += 4;
+                        }
+                        match activations.rows - at {
+                            1 => few::<$dot, B, 1>(matrix, first, end, activations, at, out),
+                            2 => few::<$dot, B, 2>(matrix, first, end, activations, at, out),
+                            3 => few::<$dot, B, 3>(matrix, first, end, activations, at, out),
+                            _ => {}
+                        }
                     }
                 }
             }
-            unsafe { for_format!(matrix.format, run($tile, matrix, first, end, activations, out)) }
+            unsafe { for_format!(matrix.format, run($tile, matrix, streams, activations, out)) }
         }};
     }
     // Borrowed out here: a closure inside of a kernel would not have its instruction set.

@@ -1,12 +1,12 @@
 //! Products in plain Rust: the reference, and the way of processors without a kernel of their own.
 
-use crate::{Activations, Format, Packed, decode::Block};
+use crate::{Activations, Format, Packed, decode::Block, product::Streams};
 
 /// See [`super::product`].
 ///
 /// # Safety
 /// The same.
-pub(super) unsafe fn product(matrix: &Packed, first: usize, end: usize, activations: &Activations, out: *mut f32) {
+pub(super) unsafe fn product(matrix: &Packed, streams: &Streams, activations: &Activations, out: *mut f32) {
     let len = matrix.format.block_len();
     let mut bytes = vec![0; matrix.format.block_bytes()];
     let groups = matrix.columns / 32;
@@ -14,7 +14,7 @@ pub(super) unsafe fn product(matrix: &Packed, first: usize, end: usize, activati
     let affine = matches!(matrix.format, Format::Q4_1 | Format::Q5_1 | Format::Q2K | Format::Q4K | Format::Q5K);
     let mut block = Block::new();
     let mut sums = vec![0.0_f32; activations.rows];
-    for row in first..end {
+    for row in streams.iter().cloned().flatten() {
         sums.fill(0.0);
         for index in 0..matrix.columns / len {
             matrix.block(row, index, &mut bytes);

@@ -11,13 +11,13 @@ use std::{
 use super::{
     amx,
     dot::{Dot, Multiply, Vnni512, VnniAvx},
-    few::{few_rows, one_row},
+    few::few_rows,
     formats::{Blocks, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Scales, UNLIFTED},
     formats_k::{Q2K, Q3K, Q4K, Q5K, Q6K},
     shared::{From, each_group, for_format, rows_together},
     words::{Words, bits},
 };
-use crate::{Activations, Level, Packed, activations::GROUP};
+use crate::{Activations, Level, Packed, activations::GROUP, product::Streams};
 
 /// What has to be subtracted from the codes that an instruction set multiplies.
 #[inline(always)]
@@ -227,13 +227,12 @@ unsafe fn multiply_some<D: Dot, B: Blocks, const SIGNED: bool, const A: usize>(
     }
 }
 
-/// Rows `first..end` of `matrix` times every row of activations, as is fastest for so many.
+/// Some rows of `matrix` times every row of activations, as is fastest for so many.
 #[inline(always)]
 unsafe fn any<D: Dot, B: Blocks>(
     tile: &mut Vec<Apart<D::Words>>,
     matrix: &Packed,
-    first: usize,
-    end: usize,
+    streams: &Streams,
     activations: &Activations,
     out: *mut f32,
 ) {
@@ -241,9 +240,11 @@ unsafe fn any<D: Dot, B: Blocks>(
         // Up to how many rows weights are taken apart on the way, and how many share what is in registers.
         let (few, together) = if D::Words::WIDE { (8, 8) } else { (7, 4) };
         if activations.rows > few {
-            for row in (first..end).step_by(D::Words::ROWS) {
-                take_apart::<D::Words, B, false>(matrix, row, tile);
-                multiply::<D, B, false>(tile, activations, 0, out.add(row), matrix.rows, end - row);
+            for rows in streams {
+                for row in rows.clone().step_by(D::Words::ROWS) {
+                    take_apart::<D::Words, B, false>(matrix, row, tile);
+                    multiply::<D, B, false>(tile, activations, 0, out.add(row), matrix.rows, rows.end - row);
+                }
             }
             return;
         }
@@ -251,14 +252,14 @@ unsafe fn any<D: Dot, B: Blocks>(
         while at < activations.rows {
             let rows = together.min(activations.rows - at);
             match rows {
-                1 => one_row::<D, B>(matrix, first, end, activations, at, out),
-                2 => few_rows::<D, B, 2>(matrix, first, end, activations, at, out),
-                3 => few_rows::<D, B, 3>(matrix, first, end, activations, at, out),
-                4 => few_rows::<D, B, 4>(matrix, first, end, activations, at, out),
-                5 if D::Words::WIDE => few_rows::<D, B, 5>(matrix, first, end, activations, at, out),
-                6 if D::Words::WIDE => few_rows::<D, B, 6>(matrix, first, end, activations, at, out),
-                7 if D::Words::WIDE => few_rows::<D, B, 7>(matrix, first, end, activations, at, out),
-                8 if D::Words::WIDE => few_rows::<D, B, 8>(matrix, first, end, activations, at, out),
+                1 => few_rows::<D, B, 1>(matrix, streams, activations, at, out),
+                2 => few_rows::<D, B, 2>(matrix, streams, activations, at, out),
+                3 => few_rows::<D, B, 3>(matrix, streams, activations, at, out),
+                4 => few_rows::<D, B, 4>(matrix, streams, activations, at, out),
+                5 if D::Words::WIDE => few_rows::<D, B, 5>(matrix, streams, activations, at, out),
+                6 if D::Words::WIDE => few_rows::<D, B, 6>(matrix, streams, activations, at, out),
+                7 if D::Words::WIDE => few_rows::<D, B, 7>(matrix, streams, activations, at, out),
+                8 if D::Words::WIDE => few_rows::<D, B, 8>(matrix, streams, activations, at, out),
                 _ => unreachable!("more than share registers"),
             }
             at += rows;
@@ -274,13 +275,12 @@ thread_local! {
 /// Runs the product with the format's and the processor's kernel.
 ///
 /// # Safety
-/// `out` is good for `activations.rows * matrix.rows` elements, of which nobody else touches those of rows
-/// `first..end`; the shapes fit; the processor has `level`, which is not `Portable`.
+/// `out` is good for `activations.rows * matrix.rows` elements, of which nobody else touches those of these
+/// rows; the shapes fit; the processor has `level`, which is not `Portable`.
 pub(super) unsafe fn product(
     level: Level,
     matrix: &Packed,
-    first: usize,
-    end: usize,
+    streams: &Streams,
     activations: &Activations,
     out: *mut f32,
 ) {
@@ -290,16 +290,15 @@ pub(super) unsafe fn product(
             unsafe fn run<B: Blocks>(
                 tile: &mut Vec<Apart<<$dot as Dot>::Words>>,
                 matrix: &Packed,
-                first: usize,
-                end: usize,
+                streams: &Streams,
                 activations: &Activations,
                 out: *mut f32,
             ) {
-                unsafe { $product(tile, matrix, first, end, activations, out) }
+                unsafe { $product(tile, matrix, streams, activations, out) }
             }
             // Borrowed out here: a closure inside of a kernel would not have its instruction set.
             $tile.with_borrow_mut(|tile| unsafe {
-                for_format!(matrix.format, run(tile, matrix, first, end, activations, out))
+                for_format!(matrix.format, run(tile, matrix, streams, activations, out))
             })
         }};
     }
