@@ -86,12 +86,13 @@ pub(super) unsafe fn product<B: Blocks>(
 ) {
     unsafe {
         let _shapes = Shapes::set(if in_halves::<B>() { 4 } else { 8 });
-        for (row, end) in streams.iter().flat_map(|rows| rows.clone().step_by(__m512i::ROWS).map(|row| (row, rows.end)))
-        {
-            take_apart::<__m512i, B, true>(matrix, row, tile);
-            let (out, count) = (out.add(row), end - row);
-            let done = multiply_tiles::<B>(tile, activations, out, matrix.rows, count);
-            multiply::<Vnni512, B, true>(tile, activations, done, out, matrix.rows, count);
+        for rows in streams {
+            for row in rows.clone().step_by(__m512i::ROWS) {
+                take_apart::<__m512i, B, true>(matrix, row, tile);
+                let (out, count) = (out.add(row), rows.end - row);
+                let done = multiply_tiles::<B>(tile, activations, out, matrix.rows, count);
+                multiply::<Vnni512, B, true>(tile, activations, done, out, matrix.rows, count);
+            }
         }
     }
 }
