@@ -38,6 +38,9 @@ struct Line([f32; LANES]);
 /// One line of each of eight rows of weights.
 type Eight = [Line; packed::LANES];
 
+/// Its elements.
+const EIGHT: usize = packed::LANES * LANES;
+
 #[derive(Default)]
 struct Scratch {
     /// Of each eight rows of weights, with each row of activations.
@@ -144,7 +147,12 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
                         if few {
                             for (a, sums) in sums.iter_mut().enumerate() {
                                 let values = values.add(a * matrix.columns);
-                                tiles::<S::Register, 8, 1, BYTES>(weights, piece, values, 0, sums, fetch, load);
+                                let ask = |vector: usize| {
+                                    for line in (0..EIGHT * BYTES).step_by(64) {
+                                        fetch(weights.wrapping_add(vector * EIGHT * BYTES + line));
+                                    }
+                                };
+                                tiles::<S::Register, 8, 1, BYTES>(weights, piece, values, 0, sums, ask, load);
                             }
                         } else {
                             let lines = scratch.weights.as_mut_ptr().cast::<f32>();
@@ -152,7 +160,8 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
                                 load(weights.add(at * BYTES)).store(lines.add(at));
                             }
                             let lines = lines.cast_const().cast();
-                            meet::<S::Register>(lines, piece, values, matrix.columns, sums);
+                            let then = weights.wrapping_add(piece * EIGHT * BYTES);
+                            meet::<S::Register, BYTES>(lines, piece, values, matrix.columns, sums, then);
                         }
                     }
                 }
@@ -164,18 +173,40 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
     }
 }
 
-/// Adds a piece of eight rows of weights to the sums with each row of activations.
+/// Adds a piece of eight rows of weights to the sums with each row of activations; meanwhile asks for the piece of `BYTES`
+/// each that begins at `then`.
 #[inline(always)]
-unsafe fn meet<V: Register>(weights: *const u8, piece: usize, values: *const f32, columns: usize, sums: &mut [Eight]) {
+unsafe fn meet<V: Register, const BYTES: usize>(
+    weights: *const u8,
+    piece: usize,
+    values: *const f32,
+    columns: usize,
+    sums: &mut [Eight],
+    then: *const u8,
+) {
     unsafe {
         let load = |at: *const u8| V::load(at.cast());
+        // With few rows this would take longer than it could spare.
+        let many = sums.len() / TOGETHER;
+        let then_each = if many < 4 { 0 } else { (piece * EIGHT * BYTES).div_ceil(many).next_multiple_of(64) };
         let mut at = 0;
         while at + TOGETHER <= sums.len() {
+            for line in (0..then_each).step_by(64) {
+                V::prefetch(then.wrapping_add(at / TOGETHER * then_each + line));
+            }
+            // The first rows meet the next weights.
+            let next = if at + 2 * TOGETHER <= sums.len() { at + TOGETHER } else { 0 };
+            let next: [*const f32; TOGETHER] = std::array::from_fn(|a| values.wrapping_add((next + a) * columns));
+            let ask = |vector: usize| {
+                for a in 0..TOGETHER {
+                    V::prefetch(next[a].wrapping_add(vector * LANES).cast());
+                }
+            };
             let (values, sums) = (values.add(at * columns), sums.as_mut_ptr().add(at));
             if V::FLOAT_ROWS == 4 {
-                tiles::<V, 4, TOGETHER, 4>(weights, piece, values, columns, sums, |_| {}, load);
+                tiles::<V, 4, TOGETHER, 4>(weights, piece, values, columns, sums, ask, load);
             } else {
-                tiles::<V, 8, TOGETHER, 4>(weights, piece, values, columns, sums, |_| {}, load);
+                tiles::<V, 8, TOGETHER, 4>(weights, piece, values, columns, sums, ask, load);
             }
             at += TOGETHER;
         }
@@ -188,7 +219,7 @@ unsafe fn meet<V: Register>(weights: *const u8, piece: usize, values: *const f32
 }
 
 /// Adds a piece to the sums of eight rows of weights with `A` of activations: `R` rows and a register's lanes at a time.
-/// `fetch` hears of each line of weights.
+/// `ask` hears of each vector of columns, to ask memory for what is needed later.
 #[inline(always)]
 unsafe fn tiles<V: Register, const R: usize, const A: usize, const BYTES: usize>(
     weights: *const u8,
@@ -196,7 +227,7 @@ unsafe fn tiles<V: Register, const R: usize, const A: usize, const BYTES: usize>
     values: *const f32,
     columns: usize,
     sums: *mut Eight,
-    fetch: impl Fn(*const u8) + Copy,
+    ask: impl Fn(usize) + Copy,
     load: impl Fn(*const u8) -> V + Copy,
 ) {
     unsafe {
@@ -206,8 +237,8 @@ unsafe fn tiles<V: Register, const R: usize, const A: usize, const BYTES: usize>
                 let values: [*const f32; A] = std::array::from_fn(|a| values.add(a * columns + lane));
                 let sums = sums.cast::<f32>().add(row * LANES + lane);
                 // Each line is asked for once.
-                if lane == 0 {
-                    tile::<V, R, A, BYTES>(weights, piece, values, sums, fetch, load);
+                if row == 0 && lane == 0 {
+                    tile::<V, R, A, BYTES>(weights, piece, values, sums, ask, load);
                 } else {
                     tile::<V, R, A, BYTES>(weights, piece, values, sums, |_| {}, load);
                 }
@@ -263,16 +294,14 @@ unsafe fn tile<V: Register, const R: usize, const A: usize, const BYTES: usize>(
     piece: usize,
     values: [*const f32; A],
     sums: *mut f32,
-    fetch: impl Fn(*const u8),
+    ask: impl Fn(usize),
     load: impl Fn(*const u8) -> V + Copy,
 ) {
     unsafe {
         let place = |r: usize, a: usize| sums.add((a * packed::LANES + r) * LANES);
         let mut all: [[V; A]; R] = std::array::from_fn(|r| std::array::from_fn(|a| V::load(place(r, a))));
         for vector in 0..piece {
-            for line in (0..R * LANES * BYTES).step_by(64) {
-                fetch(weights.wrapping_add(line));
-            }
+            ask(vector);
             let value: [V; A] = std::array::from_fn(|a| V::load(values[a].add(vector * LANES)));
             for r in 0..R {
                 let weights = load(weights.add(r * LANES * BYTES));

@@ -109,6 +109,9 @@ pub(crate) unsafe trait Register: Copy {
     unsafe fn load_f16(from: *const u16) -> Self;
     /// From bfloat16.
     unsafe fn load_bf16(from: *const u16) -> Self;
+    /// Asks for the cache line at an address, which need not be a good one; nothing where there is no such instruction.
+    #[inline(always)]
+    unsafe fn prefetch(_address: *const u8) {}
     /// `a * b + self`.
     unsafe fn plus_product(self, a: Self, b: Self) -> Self;
 }

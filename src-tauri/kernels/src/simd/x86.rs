@@ -53,6 +53,11 @@ unsafe impl Register for __m256 {
     const FLOAT_ROWS: usize = 4;
 
     #[inline(always)]
+    unsafe fn prefetch(address: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+
+    #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         unsafe { _mm256_loadu_ps(from) }
     }
@@ -84,6 +89,11 @@ unsafe impl Register for __m256 {
 // SAFETY: each function is one instruction of AVX-512 F, or two, whose presence the trait's contract asks for.
 unsafe impl Register for __m512 {
     const LANES: usize = 16;
+
+    #[inline(always)]
+    unsafe fn prefetch(address: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
