@@ -28,7 +28,7 @@ FOLDER = Path(__file__).resolve().parent
 QUIET_LOAD = 0.5
 PROCESS_SECONDS = 3600
 HEADINGS = ["File", "Threads", "Prefill: Tektra", "llama.cpp", "Ratio (min–max)", "Decode: Tektra", "llama.cpp", "Ratio (min–max)",
-            "Of bandwidth: Tektra", "llama.cpp", "Resident MiB: Tektra", "llama.cpp", "File MiB"]
+            "Of bandwidth (of its best moment): Tektra", "llama.cpp", "Resident MiB: Tektra", "llama.cpp", "File MiB"]
 
 
 class Failed(Exception):
@@ -44,6 +44,14 @@ class Sample:
     resident_mib: float
 
 
+@dataclass(frozen=True)
+class Bandwidth:
+    """What the machine streams from memory, as the engine measures it, in GB/s: the fastest pass and the median one."""
+
+    best: float
+    median: float
+
+
 @dataclass
 class Cell:
     """What was measured of one file with one number of threads: pair by pair."""
@@ -52,7 +60,7 @@ class Cell:
     threads: int
     file_bytes: int
     bytes_per_token: int
-    read_gb_per_second: list[Optional[float]]
+    bandwidths: list[Optional["Bandwidth"]]
     tektra: list[Sample]
     llama_cpp: list[Sample]
 
@@ -69,11 +77,13 @@ class Cell:
         return row + [f"{self.file_bytes / 1024**2:.0f}"]
 
     def used_bandwidth(self, side: list[Sample]) -> str:
-        """Which part of the memory's bandwidth the decoding of the weights used."""
-        if not all(self.read_gb_per_second):
+        """Which part of the memory's bandwidth the decoding of the weights used: of the median pass (of the fastest)."""
+        if not all(self.bandwidths):
             return "–"
-        pairs = zip(side, self.read_gb_per_second)
-        return f"{statistics.median(self.bytes_per_token * sample.decode_tokens_per_second / 1e9 / read for sample, read in pairs):.0%}"
+        used = [self.bytes_per_token * sample.decode_tokens_per_second / 1e9 for sample in side]
+        of_median = statistics.median(one / read.median for one, read in zip(used, self.bandwidths))
+        of_best = statistics.median(one / read.best for one, read in zip(used, self.bandwidths))
+        return f"{of_median:.0%} ({of_best:.0%})"
 
 
 def rounded(value: float) -> str:
@@ -141,15 +151,15 @@ class Bench:
         for pair in range(pairs):
             say(f"{file.stem}, {threads} thread{'s'[: threads > 1]}: pair {pair + 1} of {pairs}")
             cell.tektra.append(self.sample(False, file, threads))
-            cell.read_gb_per_second.append(self.bandwidth(threads))
+            cell.bandwidths.append(self.bandwidth(threads))
             cell.llama_cpp.append(self.sample(True, file, threads))
         return cell
 
-    def bandwidth(self, threads: int) -> Optional[float]:
-        """What the machine streams from memory, as the engine measures it; `None` when it cannot."""
+    def bandwidth(self, threads: int) -> Optional[Bandwidth]:
+        """What the machine streams from memory; `None` when the engine cannot tell."""
         try:
             lines = json_lines(output([str(self.engine), "bench", "--bandwidth", "--threads", str(threads)]))
-            return float(lines[-1]["read_gb_per_second"])
+            return Bandwidth(float(lines[-1]["read_gb_per_second"]), float(lines[-1]["median_read_gb_per_second"]))
         except (Failed, LookupError, ValueError, TypeError) as error:
             say(f"no memory bandwidth for {threads} threads: {error}")
             return None
@@ -163,13 +173,13 @@ class Bench:
         return (done.stdout + done.stderr).strip().splitlines()[0] if (done.stdout + done.stderr).strip() else "of unknown version"
 
 
-def facts(bench: Bench, starter: Path, bandwidths: dict[int, Optional[float]], pairs: int) -> dict[str, str]:
+def facts(bench: Bench, starter: Path, bandwidths: dict[int, Optional[Bandwidth]], pairs: int) -> dict[str, str]:
     """What the figures depend on. Runs both engines once, so that what is broken is told before hours have gone by."""
     bench.run(False, starter, 1, 2, 1, 1)
     peer = bench.run(True, starter, 1, 2, 1, 1)[0]
     cpu = re.search(r"^(?:model name|Model)\s*:\s*(.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = int(re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())[1])
-    streamed = [f"{value:.1f} GB/s with {threads}" for threads, value in bandwidths.items() if value]
+    streamed = [f"{read.median:.1f} (best {read.best:.1f}) GB/s with {threads}" for threads, read in bandwidths.items() if read]
     return {
         "Date": datetime.date.today().isoformat(),
         "CPU": f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores",

@@ -19,9 +19,9 @@ const SAMPLE_BYTES: usize = 32 << 20;
 const LEAST_BYTES: usize = 8 << 20;
 /// A matrix that is larger, as outputs are, would be read as a whole each time, while somebody waits for the load.
 const MOST_BYTES: usize = 128 << 20;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 /// Another distance than the usual one has to be so much faster: less is noise.
-const LEAST_GAIN: f64 = 1.04;
+const LEAST_GAIN: f64 = 1.1;
 
 /// Of each format.
 static BYTES: [AtomicUsize; Format::ALL.len()] = [const { AtomicUsize::new(CANDIDATES[0]) }; Format::ALL.len()];

@@ -10,7 +10,7 @@ mod tests;
 
 use std::path::Path;
 
-pub use bandwidth::read_gigabytes_per_second;
+pub use bandwidth::ReadBandwidth;
 pub use energy::PackageEnergy;
 pub use quality::{Divergence, Quality};
 pub use speed::{AtDepth, Repetition, Speed, Workload};

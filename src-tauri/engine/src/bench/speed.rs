@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::json;
-use tektra_cpu::{KvType, read_gigabytes_per_second};
+use tektra_cpu::{KvType, ReadBandwidth};
 
 use super::{
     load,
@@ -20,7 +20,7 @@ tektra-engine bench --model FILE [--threads N] [--gpu-layers N,…] [--prefill 5
 tektra-engine bench --model FILE --perplexity TEXT [--threads N] [--window 512] [--kv f16]
     perplexity of the model on a text; - for standard input
 tektra-engine bench --bandwidth [--threads N]
-    what the memory delivers";
+    what the memory delivers: the fastest and the median pass";
 
 pub(super) struct Bench {
     /// None where the memory is measured.
@@ -71,8 +71,8 @@ impl Bench {
     pub(super) fn measure(&self) -> Result<(), String> {
         let threads = self.threads;
         let Some(model) = &self.model else {
-            let speed = read_gigabytes_per_second(threads).map_err(|error| error.to_string())?;
-            say(&json!({ "read_gb_per_second": speed, "threads": threads }));
+            let ReadBandwidth { best, median } = ReadBandwidth::measure(threads).map_err(|error| error.to_string())?;
+            say(&json!({ "read_gb_per_second": best, "median_read_gb_per_second": median, "threads": threads }));
             return Ok(());
         };
         let mut subject = load(model, threads, self.kv, &self.gpu_layers)?;
