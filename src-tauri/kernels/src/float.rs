@@ -173,8 +173,8 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
     }
 }
 
-/// Adds a piece of eight rows of weights to the sums with each row of activations; meanwhile asks for the piece of `BYTES`
-/// each that begins at `then`.
+/// Adds a piece of eight rows of weights to the sums with each row of activations; meanwhile asks for the next piece, which
+/// begins at `then` with `BYTES` an element.
 #[inline(always)]
 unsafe fn meet<V: Register, const BYTES: usize>(
     weights: *const u8,
