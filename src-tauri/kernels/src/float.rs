@@ -101,7 +101,7 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
         let ahead = if few { ahead::bytes(matrix.format) } else { 0 };
         let fetch = |at: *const u8| {
             if ahead > 0 {
-                S::prefetch(at.wrapping_add(ahead));
+                S::Register::prefetch(at.wrapping_add(ahead));
             }
         };
         let zero = Line([0.0; LANES]);

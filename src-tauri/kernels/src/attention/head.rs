@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::{PAGE, PART};
-use crate::simd::{LANES, Simd, at_every_level};
+use crate::simd::{LANES, Register, Simd, at_every_level};
 
 /// A query of a head's tile.
 pub(super) struct Query {
@@ -282,7 +282,7 @@ unsafe fn divide<S: Simd>(queries: &[Query], softmaxes: &[Softmax], head_dim: us
 unsafe fn prefetch<S: Simd, E>(next: *const E, element: usize, count: usize) {
     for line in (0..count).step_by(64 / size_of::<E>()) {
         // SAFETY: an address is all that this takes.
-        unsafe { S::prefetch(next.wrapping_add(element + line).cast()) };
+        unsafe { S::Register::prefetch(next.wrapping_add(element + line).cast()) };
     }
 }
 

@@ -134,9 +134,6 @@ pub(crate) unsafe trait Simd: Copy + 'static {
     unsafe fn load_f16(from: *const u16) -> Self::F;
     /// From whole numbers of 8 bits.
     unsafe fn load_i8(from: *const i8) -> Self::F;
-    /// Asks for the cache line at an address, which need not be a good one; nothing where there is no such instruction.
-    #[inline(always)]
-    unsafe fn prefetch(_address: *const u8) {}
     /// `a * b + c`.
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
