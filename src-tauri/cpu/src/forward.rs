@@ -51,7 +51,7 @@ pub(crate) struct Forward {
     pages: KvPages,
     /// GPUs that have the first layers, and then the model's output.
     gpus: Vec<Layers>,
-    pool: Pool,
+    pub(crate) pool: Pool,
     /// The residual stream: tokens x dim.
     stream: Vec<f32>,
     normed: Activations,
@@ -238,11 +238,12 @@ impl Forward {
                 ],
             );
             self.gated.resize(tokens, shape.feed_forward);
-            let inputs = self.gate.chunks_exact(shape.feed_forward).zip(self.up.chunks_exact(shape.feed_forward));
-            let mut rows: Vec<_> = self.gated.rows_mut().zip(inputs).collect();
-            self.pool.for_each(&mut rows, |(row, (gate, up))| {
-                ops::silu_times(gate, up, row.values);
-                row.quantize();
+            let part = part_len(shape.feed_forward, self.pool.threads());
+            let inputs = self.gate.chunks_exact(part).zip(self.up.chunks_exact(part));
+            let mut parts: Vec<_> = self.gated.parts_mut(part).zip(inputs).collect();
+            self.pool.for_each(&mut parts, |(part, (gate, up))| {
+                ops::silu_times(gate, up, part.values);
+                part.quantize();
             });
             let down = Product { weights: &layer.down, out: &mut self.projected };
             multiply(&mut self.pool, &self.gated, &mut [down]);
@@ -334,6 +335,14 @@ fn store(runs: &mut [Run<'_>], key: &[f32], value: &[f32], shape: &Shape, layout
             }
         }
     }
+}
+
+/// Elements of a row that a thread takes at a time: where rows are long and few, not all wait for one thread. Two parts for
+/// each thread, as [`Pool::for_each`] hands out two at a time, unless they would be done before another thread hears of them.
+fn part_len(row: usize, threads: usize) -> usize {
+    const LEAST: usize = 1024;
+    let parts = (2..=2 * threads).rev().find(|parts| row.is_multiple_of(32 * parts) && row / parts >= LEAST);
+    row / parts.unwrap_or(1)
 }
 
 fn norm_rows(pool: &mut Pool, stream: &[f32], norm: &[f32], epsilon: f32, out: &mut Activations) {

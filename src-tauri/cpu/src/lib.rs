@@ -23,7 +23,8 @@ pub use counters::Counts;
 pub use executor::{Ended, Executor, Job, Options, Outcome, Piece, PromptError, Room};
 pub use forward::MOST_TOGETHER;
 pub use measure::{
-    AtDepth, Divergence, MeasureError, PackageEnergy, Quality, ReadBandwidth, Repetition, Speed, Subject, Workload,
+    AtDepth, DecodeAndRead, Divergence, MeasureError, PackageEnergy, Quality, ReadBandwidth, Repetition, Speed,
+    Subject, Workload,
 };
 pub use sampler::Sampling;
 pub use tektra_cuda::GpuError;

@@ -46,7 +46,13 @@ impl Activations {
 
     /// Splits into rows that may be written side by side.
     pub fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = ActivationRow<'_>> {
-        let columns = self.columns;
+        self.parts_mut(self.columns)
+    }
+
+    /// Splits rows into parts of `columns` elements, by which the rows' length is divisible, and which is divisible by 32
+    /// unless it is that length.
+    pub fn parts_mut(&mut self, columns: usize) -> impl ExactSizeIterator<Item = ActivationRow<'_>> {
+        debug_assert!(columns == self.columns || columns.is_multiple_of(GROUP) && self.columns.is_multiple_of(columns));
         let groups = (columns / GROUP).max(1);
         // Float weights take rows of any length; then there are no groups, and `chunks` of empty vectors must not end early.
         let mut scales = self.scales.chunks_mut(groups);
@@ -65,9 +71,9 @@ impl Activations {
     }
 }
 
-/// One row: write `values`, then [`ActivationRow::quantize`] it.
+/// One row, or a part of one: write `values`, then [`ActivationRow::quantize`] it.
 pub struct ActivationRow<'a> {
-    /// The row's elements.
+    /// Its elements.
     pub values: &'a mut [f32],
     codes: &'a mut [i8],
     scales: &'a mut [f32],

@@ -8,7 +8,10 @@ use std::{
     time::Instant,
 };
 
-use crate::{Activations, Format, Packed, Pool, Product, multiply};
+use crate::{
+    Activations, Format, Packed, Pool, Product, multiply,
+    simd::{Register, Simd, at_every_level},
+};
 
 /// What is tried, in bytes; 0 is not asking.
 pub const CANDIDATES: [usize; 3] = [4096, 0, 8192];
@@ -30,19 +33,29 @@ pub(crate) fn bytes(format: Format) -> usize {
     BYTES[format as usize].load(Relaxed)
 }
 
-/// Asks for what lies `ahead` bytes behind each line of `bytes`, unless that is 0; it need not be memory.
+/// What is read of a stream before the other's turn: about what products take.
+const TURN_BYTES: usize = 2048;
+
+at_every_level! {
+    /// Reads two streams of whole KiB in turn, as products do, and asks for what lies `ahead` bytes behind each line unless
+    /// that is 0: the most that a plain read gives.
+    pub fn read(streams: [&[u8]; 2], ahead: usize) = read_both
+}
+
 #[inline(always)]
-pub fn ask_ahead(bytes: &[u8], ahead: usize) {
-    #[cfg(target_arch = "x86_64")]
-    if ahead > 0 {
-        for line in (0..bytes.len()).step_by(64) {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+unsafe fn read_both<S: Simd>(streams: [&[u8]; 2], ahead: usize) {
+    let mut sums = [0_u64; 32];
+    let [one, two] = streams.map(|stream| stream.chunks(TURN_BYTES));
+    for words in one.zip(two).flat_map(|(one, two)| [one, two]).flat_map(|turn| turn.as_chunks::<256>().0) {
+        for line in (0..words.len()).step_by(64).filter(|_| ahead > 0) {
             // SAFETY: an address that is asked for need not be a good one.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(ahead + line).cast()) };
+            unsafe { S::Register::prefetch(words.as_ptr().wrapping_add(ahead + line)) };
+        }
+        for (sum, word) in sums.iter_mut().zip(words.as_chunks::<8>().0) {
+            *sum = sum.wrapping_add(u64::from_ne_bytes(*word));
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (bytes, ahead);
+    std::hint::black_box(sums);
 }
 
 /// Finds what is fastest on this machine for each format among `weights`. Results of products do not depend on it.

@@ -156,6 +156,7 @@ pub fn f16_to_f32(bits: u16) -> f32 {
 }
 
 /// Single precision to IEEE half, to the nearest, ties to even.
+#[inline]
 pub fn f32_to_f16(value: f32) -> u16 {
     let bits = value.to_bits();
     let sign = (bits >> 16 & 0x8000) as u16;

@@ -81,10 +81,15 @@ pub enum RopePairs {
     Halves,
 }
 
-/// Rotates each head of a row by its position.
-///
-/// `angles` holds cosine and sine of each pair, one after the other; what a head has beyond twice their number stays.
-pub fn rope(x: &mut [f32], head_dim: usize, angles: &[[f32; 2]], pairs: RopePairs) {
+at_every_level! {
+    /// Rotates each head of a row by its position.
+    ///
+    /// `angles` holds cosine and sine of each pair, one after the other; what a head has beyond twice their number stays.
+    pub fn rope(x: &mut [f32], head_dim: usize, angles: &[[f32; 2]], pairs: RopePairs) = rotate
+}
+
+#[inline(always)]
+unsafe fn rotate<S: Simd>(x: &mut [f32], head_dim: usize, angles: &[[f32; 2]], pairs: RopePairs) {
     for head in x.chunks_exact_mut(head_dim) {
         match pairs {
             RopePairs::Neighbours => {

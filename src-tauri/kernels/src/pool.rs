@@ -6,7 +6,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst},
+        atomic::{
+            AtomicBool, AtomicU32, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     thread::{JoinHandle, yield_now},
 };
@@ -17,24 +20,40 @@ const SPINS_BEFORE_SLEEP: u32 = 4_000;
 
 /// A fixed set of threads, the caller among them.
 ///
-/// Work is cut into chunks, and whoever is free takes the next. A thread that the system has not scheduled takes none
-/// and is not waited for, so that a busy machine slows the work by the time it takes away and no more.
+/// Whoever is free takes what is next of the work. A thread that the system has not scheduled takes nothing and is not
+/// waited for, so that a busy machine slows the work by the time it takes away and no more.
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
 }
 
-type Work = dyn Fn(usize) + Sync;
+type Work = dyn Fn(usize, &[Counter]) + Sync;
+
+/// What says which part of a piece of work has been taken.
+pub(crate) type Counter = OwnLine<AtomicUsize>;
+
+/// Alone in its cache lines (processors fetch them in pairs): a write takes nothing away from threads that use something else.
+#[derive(Default)]
+#[repr(align(128))]
+pub(crate) struct OwnLine<T>(T);
+
+impl<T> std::ops::Deref for OwnLine<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
 
 struct Shared {
-    /// Odd while a job is open.
-    epoch: AtomicU32,
+    /// Odd while a job is open. Threads that wait for one read it all the time, so what others write lies elsewhere.
+    epoch: OwnLine<AtomicU32>,
     /// The open job. Written only by the owner, while `epoch` is even and `inside` is 0.
-    job: UnsafeCell<Option<(*const Work, usize)>>,
-    /// The next chunk that nobody has taken.
-    next: AtomicUsize,
+    job: UnsafeCell<Option<*const Work>>,
+    /// Of the open job, one for each thread.
+    counters: Box<[Counter]>,
     /// Workers that may look at `job`.
-    inside: AtomicUsize,
+    inside: OwnLine<AtomicUsize>,
     sleepers: AtomicUsize,
     panicked: AtomicBool,
     ended: AtomicBool,
@@ -55,10 +74,10 @@ impl Pool {
     /// When the system starts no more threads.
     pub fn new(threads: usize) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
-            epoch: AtomicU32::new(0),
+            epoch: OwnLine::default(),
             job: UnsafeCell::new(None),
-            next: AtomicUsize::new(0),
-            inside: AtomicUsize::new(0),
+            counters: (0..threads.max(1)).map(|_| Counter::default()).collect(),
+            inside: OwnLine::default(),
             sleepers: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -66,9 +85,10 @@ impl Pool {
             wake: Condvar::new(),
         });
         let mut pool = Self { shared, workers: Vec::new() };
-        for _ in 1..threads {
+        for number in 1..threads {
             let shared = pool.shared.clone();
-            pool.workers.push(std::thread::Builder::new().name("kernels".into()).spawn(move || shared.serve())?);
+            let thread = std::thread::Builder::new().name("kernels".into());
+            pool.workers.push(thread.spawn(move || shared.serve(number))?);
         }
         Ok(pool)
     }
@@ -86,20 +106,42 @@ impl Pool {
         if self.workers.is_empty() || chunks < 2 {
             return (0..chunks).for_each(work);
         }
+        self.on_each(&|_, counters| {
+            loop {
+                let chunk = counters[0].fetch_add(1, Relaxed);
+                if chunk >= chunks {
+                    return;
+                }
+                work(chunk);
+            }
+        });
+    }
+
+    /// Calls `work` on the caller's thread, which is number 0, and on each of the others that is there before that is done,
+    /// and returns when all are. Each hears its number, and has the same counters, one for each thread, all 0 at first: with
+    /// them they divide the work so that it is done whoever came.
+    ///
+    /// # Panics
+    /// When `work` panics.
+    pub(crate) fn on_each(&mut self, work: &(impl Fn(usize, &[Counter]) + Sync)) {
         let shared = &*self.shared;
-        let work: *const (dyn Fn(usize) + Sync + '_) = work;
+        shared.counters.iter().for_each(|counter| counter.store(0, Relaxed));
+        if self.workers.is_empty() {
+            return work(0, &shared.counters);
+        }
+        let work: *const (dyn Fn(usize, &[Counter]) + Sync + '_) = work;
         // SAFETY: only the lifetime changes; the job is closed and left by all before this function returns or unwinds.
         let work: *const Work = unsafe { std::mem::transmute(work) };
-        // SAFETY: the epoch is even and nobody is inside: `run` has the pool to itself and waited for both the last time.
-        unsafe { *shared.job.get() = Some((work, chunks)) };
-        shared.next.store(0, SeqCst);
+        // SAFETY: the epoch is even and nobody is inside: this function has the pool to itself and waited for both the last
+        // time.
+        unsafe { *shared.job.get() = Some(work) };
         shared.epoch.fetch_add(1, SeqCst);
         if shared.sleepers.load(SeqCst) > 0 {
             drop(shared.lock());
             shared.wake.notify_all();
         }
         // SAFETY: the pointer was made from a reference that lives until the end of this function.
-        let outcome = catch_unwind(AssertUnwindSafe(|| shared.take_chunks(unsafe { &*work }, chunks)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { (*work)(0, &shared.counters) }));
         shared.epoch.fetch_add(1, SeqCst);
         let mut spins = 0;
         while shared.inside.load(SeqCst) > 0 {
@@ -148,7 +190,7 @@ impl Drop for Pool {
 }
 
 impl Shared {
-    fn serve(&self) {
+    fn serve(&self, number: usize) {
         let mut done = 0;
         while let Some(epoch) = self.wait(done) {
             done = epoch;
@@ -156,25 +198,15 @@ impl Shared {
             // Only now is it certain that the owner waits for this thread, or that the job is over already.
             if self.epoch.load(SeqCst) == epoch {
                 // SAFETY: the epoch is still open, see `Sync`.
-                if let Some((work, chunks)) = unsafe { *self.job.get() } {
-                    // SAFETY: `run` keeps the closure alive until `inside` is 0 again.
-                    let work = AssertUnwindSafe(|| self.take_chunks(unsafe { &*work }, chunks));
+                if let Some(work) = unsafe { *self.job.get() } {
+                    // SAFETY: `on_each` keeps the closure alive until `inside` is 0 again.
+                    let work = AssertUnwindSafe(|| unsafe { (*work)(number, &self.counters) });
                     if catch_unwind(work).is_err() {
                         self.panicked.store(true, SeqCst);
                     }
                 }
             }
             self.inside.fetch_sub(1, SeqCst);
-        }
-    }
-
-    fn take_chunks(&self, work: &Work, chunks: usize) {
-        loop {
-            let chunk = self.next.fetch_add(1, SeqCst);
-            if chunk >= chunks {
-                return;
-            }
-            work(chunk);
         }
     }
 

@@ -1,11 +1,8 @@
 //! Matrix products, shared among threads.
 
-use std::{
-    ops::Range,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-};
+use std::{ops::Range, sync::atomic::Ordering::Relaxed};
 
-use crate::{Activations, Level, Packed, Pool, float, level, packed, quantized};
+use crate::{Activations, Level, Packed, Pool, float, level, packed, pool::Counter, quantized};
 
 /// Rows that a kernel takes at a time.
 const STEP: usize = 16;
@@ -52,8 +49,8 @@ pub(crate) fn multiply_at(level: Level, pool: &mut Pool, activations: &Activatio
         return;
     }
     let shares = Shares::new(jobs.iter().map(|job| job.0.rows), pool.threads());
-    pool.run(pool.threads(), &|own| {
-        while let Some((index, streams)) = shares.take(own) {
+    pool.on_each(&|own, taken| {
+        while let Some((index, streams)) = shares.take(own, taken) {
             let Job(weights, out) = &jobs[index];
             if weights.format.is_float() {
                 float::product(weights, &streams, activations, float::Out(*out));
@@ -71,13 +68,10 @@ pub(crate) type Streams = [Range<usize>; 2];
 
 /// Which rows of which matrix each thread computes. Its streams go on from piece to piece, so that what is asked for ahead
 /// is what it needs next; who is done helps the others, so that all end together, whatever held one of them up.
-struct Shares(Vec<Share>);
-
-struct Share {
-    /// Of each matrix.
+struct Shares {
+    matrices: usize,
+    /// Of each matrix, thread by thread.
     streams: Vec<Streams>,
-    /// Steps of the streams that somebody has taken, matrix by matrix.
-    taken: AtomicUsize,
 }
 
 /// Steps of streams side by side.
@@ -86,41 +80,40 @@ fn steps(streams: &Streams) -> usize {
 }
 
 impl Shares {
-    fn new(matrices: impl Iterator<Item = usize> + Clone, threads: usize) -> Self {
+    fn new(rows: impl ExactSizeIterator<Item = usize> + Clone, threads: usize) -> Self {
         let share = |thread: usize| {
-            let streams = matrices.clone().map(|rows| {
+            rows.clone().map(move |rows| {
                 let of_steps = |step: usize| (step * STEP).min(rows);
                 let [first, end] = [thread, thread + 1].map(|thread| rows.div_ceil(STEP) * thread / threads);
                 let middle = first + (end - first).div_ceil(2);
                 [of_steps(first)..of_steps(middle), of_steps(middle)..of_steps(end)]
-            });
-            Share { streams: streams.collect(), taken: AtomicUsize::new(0) }
+            })
         };
-        Self((0..threads).map(share).collect())
+        Self { matrices: rows.len(), streams: (0..threads).flat_map(share).collect() }
     }
 
-    /// The next piece for thread `own`, with the number of its matrix: of its own share as long as there is any.
-    fn take(&self, own: usize) -> Option<(usize, Streams)> {
-        let (before, from) = self.0.split_at(own);
-        from.iter().chain(before).find_map(Share::take)
+    /// The next piece for thread `own`, with the number of its matrix: of its own share as long as there is any. `taken`
+    /// counts the steps of each thread's share that somebody has taken, matrix by matrix.
+    fn take(&self, own: usize, taken: &[Counter]) -> Option<(usize, Streams)> {
+        let threads = (own..taken.len()).chain(0..own);
+        threads.into_iter().find_map(|thread| self.take_of(thread, &taken[thread]))
     }
-}
 
-impl Share {
-    fn take(&self) -> Option<(usize, Streams)> {
-        let all: usize = self.streams.iter().map(steps).sum();
-        let mut taken = self.taken.load(Relaxed);
+    fn take_of(&self, thread: usize, counter: &Counter) -> Option<(usize, Streams)> {
+        let share = &self.streams[thread * self.matrices..][..self.matrices];
+        let all: usize = share.iter().map(steps).sum();
+        let mut taken = counter.load(Relaxed);
         loop {
             let mut first = taken;
-            let index = self.streams.iter().position(|streams| {
+            let index = share.iter().position(|streams| {
                 let here = first < steps(streams);
                 first -= if here { 0 } else { steps(streams) };
                 here
             })?;
-            let streams = &self.streams[index];
+            let streams = &share[index];
             // Ever smaller ones.
             let len = (all - taken).div_ceil(PIECES).min(steps(streams) - first);
-            match self.taken.compare_exchange_weak(taken, taken + len, Relaxed, Relaxed) {
+            match counter.compare_exchange_weak(taken, taken + len, Relaxed, Relaxed) {
                 Ok(_) => {
                     let piece = |stream: &Range<usize>| {
                         let at = |step: usize| (stream.start + step * STEP).min(stream.end);
@@ -142,9 +135,10 @@ mod tests {
     fn every_row_is_taken_once_whoever_takes() {
         for (matrices, threads) in [(vec![1], 1), (vec![2048, 512, 512], 2), (vec![0, 7, 49_152], 3), (vec![], 2)] {
             let shares = Shares::new(matrices.iter().copied(), threads);
+            let taken: Vec<_> = (0..threads).map(|_| Counter::default()).collect();
             let mut times: Vec<Vec<u8>> = matrices.iter().map(|&rows| vec![0; rows]).collect();
             let mut turn = 0;
-            while let Some((index, [one, two])) = shares.take(turn % threads) {
+            while let Some((index, [one, two])) = shares.take(turn % threads, &taken) {
                 assert!(!one.is_empty() && one.len() >= two.len(), "{one:?}, {two:?}");
                 for stream in [&one, &two] {
                     assert!(stream.is_empty() || stream.start.is_multiple_of(STEP), "{stream:?}");
@@ -158,8 +152,8 @@ mod tests {
 
     #[test]
     fn streams_go_on_and_pieces_become_smaller() {
-        let shares = Shares::new([16_384].into_iter(), 2);
-        let pieces: Vec<_> = std::iter::from_fn(|| shares.0[1].take()).map(|(_, streams)| streams).collect();
+        let (shares, taken) = (Shares::new([16_384].into_iter(), 2), Counter::default());
+        let pieces: Vec<_> = std::iter::from_fn(|| shares.take_of(1, &taken)).map(|(_, streams)| streams).collect();
         assert!(pieces[0].clone().map(|stream| stream.start) == [8192, 12_288], "{pieces:?}");
         for (one, next) in pieces.iter().zip(&pieces[1..]) {
             for stream in 0..2 {

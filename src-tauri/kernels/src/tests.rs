@@ -248,6 +248,18 @@ fn codes_are_the_nearest() {
 }
 
 #[test]
+fn parts_of_rows_are_quantized_like_whole_ones() {
+    let whole = activations(&mut Random(12), 3, 192);
+    let mut parts = Activations::default();
+    parts.resize(3, 192);
+    parts.values_mut().copy_from_slice(&whole.values);
+    assert_eq!(parts.parts_mut(64).len(), 9);
+    parts.parts_mut(64).for_each(|mut part| part.quantize());
+    assert!(parts.codes == whole.codes && parts.scales == whole.scales && parts.half_sums == whole.half_sums);
+    assert!(parts.sums == whole.sums && parts.scaled_sums == whole.scaled_sums);
+}
+
+#[test]
 fn rubbish_in_activations_is_no_undefined_behaviour() {
     let mut activations = Activations::default();
     activations.resize(1, 64);

@@ -1,8 +1,17 @@
-//! What the memory delivers.
+//! What the memory delivers, and decoding beside it.
 
 use std::time::Instant;
 
 use tektra_kernels::{AHEAD_BYTES, Piece, Pool};
+
+use super::{AtDepth, MeasureError, Subject, speed::random};
+
+/// Bytes that are read in a pass.
+const BYTES: usize = 512 << 20;
+/// What a thread takes of them at a time, in two streams.
+const CHUNK: usize = 32 << 20;
+/// Passes with each distance.
+const PASSES: usize = 5;
 
 /// How fast memory is read, in GB/s (10^9 bytes): the ceiling of decoding.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,40 +23,83 @@ pub struct ReadBandwidth {
 }
 
 impl ReadBandwidth {
-    /// Reads with `threads` threads half a GiB of memory like that of the weights, five times with each of the distances
-    /// that products ask ahead; the median is that of the best distance.
+    /// Reads with `threads` threads half a GiB of memory like that of the weights, in streams like those of products, five
+    /// times with each of the distances that products ask ahead; the median is that of the best distance.
     ///
     /// # Errors
     /// When the system starts no more threads or gives no memory.
     pub fn measure(threads: usize) -> std::io::Result<Self> {
-        const BYTES: usize = 512 << 20;
-        const CHUNK: usize = 2 << 20;
-        const PASSES: usize = 5;
-        let mut memory = Piece::new(BYTES)?;
+        Ok(Memory::new(&mut Pool::new(threads)?)?.bandwidth)
+    }
+}
+
+/// Decoding, and a plain read of memory right after it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DecodeAndRead {
+    /// Decoded tokens a second.
+    pub decode_tokens_per_second: f64,
+    /// What memory then gave, in GB/s (10^9 bytes).
+    pub read_gb_per_second: f64,
+}
+
+impl Subject {
+    /// Decodes from `start` and reads half a GiB of memory, in turn, `turns` times: what disturbs the memory for longer than
+    /// a turn falls on both. A turn decodes as many tokens as read half a GiB of weights, or one.
+    ///
+    /// # Errors
+    /// [`MeasureError::Unreadable`] when the system gives no memory or the model's file cannot be read any more.
+    pub fn decode_and_read(&mut self, start: &AtDepth, turns: usize) -> Result<Vec<DecodeAndRead>, MeasureError> {
+        let steps = BYTES.div_ceil(self.forward.weights_bytes().max(1) as usize);
+        let tokens = (steps * start.workload.sequences) as f64;
+        let memory = Memory::new(&mut self.forward.pool)?;
+        let mut random = random();
+        let turn = |_| {
+            // The first is for what the read has driven out of the caches, and for the copy of the KV cache's last page.
+            let ms: f64 = self.decode_from(start, 1 + steps, &mut random)?.0[1..].iter().sum();
+            let read_gb_per_second = memory.read(&mut self.forward.pool, memory.ahead);
+            Ok(DecodeAndRead { decode_tokens_per_second: tokens * 1e3 / ms, read_gb_per_second })
+        };
+        (0..turns).map(turn).collect()
+    }
+}
+
+/// What is read.
+struct Memory {
+    bytes: Piece,
+    /// How far ahead it is asked for: what gives the fastest median pass.
+    ahead: usize,
+    bandwidth: ReadBandwidth,
+}
+
+impl Memory {
+    fn new(pool: &mut Pool) -> std::io::Result<Self> {
+        let mut bytes = Piece::new(BYTES)?;
         // Pages that were never written are all the same one.
-        memory.fill(1);
-        let mut pool = Pool::new(threads)?;
+        bytes.fill(1);
+        let mut memory = Self { bytes, ahead: 0, bandwidth: ReadBandwidth { best: 0.0, median: 0.0 } };
         let mut passes = [[0.0; PASSES]; AHEAD_BYTES.len()];
         for pass in 0..PASSES {
             for (ahead, speeds) in AHEAD_BYTES.into_iter().zip(&mut passes) {
-                let begun = Instant::now();
-                pool.run(BYTES / CHUNK, &|chunk| {
-                    let mut sums = [0_u64; 32];
-                    for words in memory[chunk * CHUNK..][..CHUNK].as_chunks::<256>().0 {
-                        tektra_kernels::ask_ahead(words, ahead);
-                        for (sum, word) in sums.iter_mut().zip(words.as_chunks::<8>().0) {
-                            *sum = sum.wrapping_add(u64::from_ne_bytes(*word));
-                        }
-                    }
-                    std::hint::black_box(sums);
-                });
-                speeds[pass] = BYTES as f64 / begun.elapsed().as_secs_f64() / 1e9;
+                speeds[pass] = memory.read(pool, ahead);
             }
         }
-        for speeds in &mut passes {
+        for (ahead, mut speeds) in AHEAD_BYTES.into_iter().zip(passes) {
             speeds.sort_by(f64::total_cmp);
+            memory.bandwidth.best = memory.bandwidth.best.max(speeds[PASSES - 1]);
+            if speeds[PASSES / 2] > memory.bandwidth.median {
+                (memory.ahead, memory.bandwidth.median) = (ahead, speeds[PASSES / 2]);
+            }
         }
-        let highest = |pass: usize| passes.iter().map(|speeds| speeds[pass]).fold(0.0, f64::max);
-        Ok(Self { best: highest(PASSES - 1), median: highest(PASSES / 2) })
+        Ok(memory)
+    }
+
+    /// One pass, in GB/s.
+    fn read(&self, pool: &mut Pool, ahead: usize) -> f64 {
+        let begun = Instant::now();
+        pool.run(BYTES / CHUNK, &|chunk| {
+            let (one, two) = self.bytes[chunk * CHUNK..][..CHUNK].split_at(CHUNK / 2);
+            tektra_kernels::read([one, two], ahead);
+        });
+        BYTES as f64 / begun.elapsed().as_secs_f64() / 1e9
     }
 }

@@ -10,7 +10,7 @@ mod tests;
 
 use std::path::Path;
 
-pub use bandwidth::ReadBandwidth;
+pub use bandwidth::{DecodeAndRead, ReadBandwidth};
 pub use energy::PackageEnergy;
 pub use quality::{Divergence, Quality};
 pub use speed::{AtDepth, Repetition, Speed, Workload};

@@ -214,3 +214,16 @@ fn energy_is_of_the_packages_alone_and_counters_go_round() {
     assert_eq!(energy.joules(), None, "no half of a machine");
     assert!(PackageEnergy::open_in(&scratch.0).is_none());
 }
+
+#[test]
+fn decoding_and_memory_are_measured_in_turn() {
+    let mut subject = load(&starter());
+    let start = subject.at_depth(Workload { sequences: 1, depth: 8, prompt: 1, decode: 1 }).unwrap();
+    let turns = subject.decode_and_read(&start, 2).unwrap();
+    assert_eq!(turns.len(), 2);
+    for turn in turns {
+        // No computer decodes the starter, of 94 MiB, ten times as fast as it reads memory, or a thousandth as fast.
+        let used = turn.decode_tokens_per_second * 94.0 / 1e3 / turn.read_gb_per_second;
+        assert!((1e-3..10.0).contains(&used), "{turn:?}");
+    }
+}

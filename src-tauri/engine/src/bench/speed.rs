@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::json;
-use tektra_cpu::{KvType, ReadBandwidth};
+use tektra_cpu::{DecodeAndRead, KvType, ReadBandwidth, Workload};
 
 use super::{
     load,
@@ -20,11 +20,14 @@ tektra-engine bench --model FILE [--threads N] [--gpu-layers N,…] [--prefill 5
 tektra-engine bench --model FILE --perplexity TEXT [--threads N] [--window 512] [--kv f16]
     perplexity of the model on a text; - for standard input
 tektra-engine bench --bandwidth [--threads N]
-    what the memory delivers: the fastest and the median pass";
+    what the memory delivers: the fastest and the median pass
+tektra-engine bench --bandwidth --model FILE [--threads N] [--gpu-layers N,…] [--prefill 512] [--sequences 1] [--repetitions 5] [--kv f16]
+    decoding and a plain read of memory in turn, one line of JSON a repetition: how much of what the memory delivers decoding uses";
 
 pub(super) struct Bench {
-    /// None where the memory is measured.
+    /// None where the memory alone is measured.
     model: Option<PathBuf>,
+    bandwidth: bool,
     text: Option<PathBuf>,
     kv: KvType,
     threads: usize,
@@ -53,8 +56,10 @@ impl Bench {
         ];
         let options = Options::read(arguments, &NAMES, &["--bandwidth", "--profiled"])?;
         let number = |name, default| options.number(name, default, 1..=MOST);
+        let bandwidth = options.has("--bandwidth");
         Ok(Self {
-            model: if options.has("--bandwidth") { None } else { Some(options.needed_path("--model")?) },
+            model: if bandwidth { options.path("--model") } else { Some(options.needed_path("--model")?) },
+            bandwidth,
             text: options.path("--perplexity"),
             kv: options.kv()?,
             threads: options.threads()?,
@@ -76,6 +81,19 @@ impl Bench {
             return Ok(());
         };
         let mut subject = load(model, threads, self.kv, &self.gpu_layers)?;
+        if self.bandwidth {
+            let workload = Workload { sequences: self.sequences, depth: self.prefill, prompt: 1, decode: 1 };
+            let start = subject.at_depth(workload).map_err(|error| error.to_string())?;
+            let turns = subject.decode_and_read(&start, self.repetitions).map_err(|error| error.to_string())?;
+            for DecodeAndRead { decode_tokens_per_second, read_gb_per_second } in turns {
+                say(&json!({
+                    "threads": threads,
+                    "decode_tokens_per_second": decode_tokens_per_second,
+                    "read_gb_per_second": read_gb_per_second,
+                }));
+            }
+            return Ok(());
+        }
         if let Some(path) = &self.text {
             let tokens = subject.tokens(&read_text(path)?).map_err(|error| error.to_string())?;
             let perplexity = subject.perplexity(&tokens, self.window);

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::simd::{LANES, Simd, at_every_level};
+
 /// Positions of one page of the KV cache.
 pub const PAGE: usize = 32;
 
@@ -69,23 +71,33 @@ impl fmt::Display for UnknownKvType {
 
 impl std::error::Error for UnknownKvType {}
 
-/// Writes a token's key of one head into the head's keys of a page, where `position` is the token's.
-///
-/// Elements lie head_dim x [`PAGE`], so that one load has many positions.
-///
-/// # Panics
-/// When `keys` is shorter than a head's keys.
-pub fn store_key(kv: KvType, keys: &mut [u8], position: usize, key: &[f32]) {
+at_every_level! {
+    /// Writes a token's key of one head into the head's keys of a page, where `position` is the token's.
+    ///
+    /// Elements lie head_dim x [`PAGE`], so that one load has many positions.
+    ///
+    /// # Panics
+    /// When `keys` is shorter than a head's keys.
+    pub fn store_key(kv: KvType, keys: &mut [u8], position: usize, key: &[f32]) = key_at
+}
+
+#[inline(always)]
+unsafe fn key_at<S: Simd>(kv: KvType, keys: &mut [u8], position: usize, key: &[f32]) {
     store(kv, keys, position, key, |element| element * PAGE + position);
 }
 
-/// Writes a token's value of one head into the head's values of a page, where `position` is the token's.
-///
-/// Elements lie [`PAGE`] x head_dim.
-///
-/// # Panics
-/// When `values` is shorter than a head's values.
-pub fn store_value(kv: KvType, values: &mut [u8], position: usize, value: &[f32]) {
+at_every_level! {
+    /// Writes a token's value of one head into the head's values of a page, where `position` is the token's.
+    ///
+    /// Elements lie [`PAGE`] x head_dim.
+    ///
+    /// # Panics
+    /// When `values` is shorter than a head's values.
+    pub fn store_value(kv: KvType, values: &mut [u8], position: usize, value: &[f32]) = value_at
+}
+
+#[inline(always)]
+unsafe fn value_at<S: Simd>(kv: KvType, values: &mut [u8], position: usize, value: &[f32]) {
     store(kv, values, position, value, |element| position * value.len() + element);
 }
 
@@ -95,8 +107,13 @@ fn store(kv: KvType, out: &mut [u8], position: usize, vector: &[f32], place: imp
     match kv {
         KvType::F16 => {
             let out = out.as_chunks_mut::<2>().0;
-            for (element, &value) in vector.iter().enumerate() {
-                out[place(element)] = crate::f32_to_f16(value).to_ne_bytes();
+            for (index, values) in vector.chunks(LANES).enumerate() {
+                // Apart from the writing, which goes to many places: so it is done with vectors.
+                let mut halves = [0; LANES];
+                halves.iter_mut().zip(values).for_each(|(half, &value)| *half = crate::f32_to_f16(value));
+                for (lane, half) in halves[..values.len()].iter().enumerate() {
+                    out[place(index * LANES + lane)] = half.to_ne_bytes();
+                }
             }
         }
         KvType::Q8 => {
