@@ -27,8 +27,10 @@ import random_gguf
 FOLDER = Path(__file__).resolve().parent
 QUIET_LOAD = 0.5
 PROCESS_SECONDS = 3600
+# Of decoding and a plain read of memory, in a pair.
+TURNS = 12
 HEADINGS = ["File", "Threads", "Prefill: Tektra", "llama.cpp", "Ratio (min–max)", "Decode: Tektra", "llama.cpp", "Ratio (min–max)",
-            "Of bandwidth (of its best moment): Tektra", "llama.cpp", "Resident MiB: Tektra", "llama.cpp", "File MiB"]
+            "Of bandwidth: Tektra", "llama.cpp", "Resident MiB: Tektra", "llama.cpp", "File MiB"]
 
 
 class Failed(Exception):
@@ -52,6 +54,15 @@ class Bandwidth:
     median: float
 
 
+@dataclass(frozen=True)
+class Turns:
+    """Medians of turns of decoding with Tektra and a plain read of memory right after it."""
+
+    used: float
+    """How much of the memory's bandwidth the decoding of the weights used, of 1."""
+    read_gb_per_second: float
+
+
 @dataclass
 class Cell:
     """What was measured of one file with one number of threads: pair by pair."""
@@ -60,7 +71,7 @@ class Cell:
     threads: int
     file_bytes: int
     bytes_per_token: int
-    bandwidths: list[Optional["Bandwidth"]]
+    turns: list[Turns]
     tektra: list[Sample]
     llama_cpp: list[Sample]
 
@@ -72,18 +83,12 @@ class Cell:
             middle, other = statistics.median(ours), statistics.median(theirs)
             ratios = [one / two for one, two in zip(ours, theirs)]
             row += [rounded(middle), rounded(other), f"**{middle / other:.2f}** ({min(ratios):.2f}–{max(ratios):.2f})"]
-        row += [self.used_bandwidth(side) for side in (self.tektra, self.llama_cpp)]
+        used = [turns.used for turns in self.turns]
+        decoded = [self.bytes_per_token * sample.decode_tokens_per_second / 1e9 for sample in self.llama_cpp]
+        other = [one / turns.read_gb_per_second for one, turns in zip(decoded, self.turns)]
+        row += [f"{statistics.median(side):.0%}" for side in (used, other)]
         row += [f"{statistics.median(sample.resident_mib for sample in side):.0f}" for side in (self.tektra, self.llama_cpp)]
         return row + [f"{self.file_bytes / 1024**2:.0f}"]
-
-    def used_bandwidth(self, side: list[Sample]) -> str:
-        """Which part of the memory's bandwidth the decoding of the weights used: of the median pass (of the fastest)."""
-        if not all(self.bandwidths):
-            return "–"
-        used = [self.bytes_per_token * sample.decode_tokens_per_second / 1e9 for sample in side]
-        of_median = statistics.median(one / read.median for one, read in zip(used, self.bandwidths))
-        of_best = statistics.median(one / read.best for one, read in zip(used, self.bandwidths))
-        return f"{of_median:.0%} ({of_best:.0%})"
 
 
 def rounded(value: float) -> str:
@@ -145,15 +150,27 @@ class Bench:
         return json_lines(output(command))
 
     def cell(self, file: Path, threads: int, pairs: int) -> Cell:
-        """Measures a cell. The bandwidth is taken in each pair, between the two: it changes as much as the rest."""
+        """Measures a cell. What is used of the bandwidth is taken in each pair, between the two: it changes as much as the rest."""
         header = gguf.read(file)
         cell = Cell(file.stem, threads, file.stat().st_size, header.bytes_per_token(), [], [], [])
         for pair in range(pairs):
             say(f"{file.stem}, {threads} thread{'s'[: threads > 1]}: pair {pair + 1} of {pairs}")
             cell.tektra.append(self.sample(False, file, threads))
-            cell.bandwidths.append(self.bandwidth(threads))
+            cell.turns.append(self.turns(file, threads, cell.bytes_per_token))
             cell.llama_cpp.append(self.sample(True, file, threads))
         return cell
+
+    def turns(self, file: Path, threads: int, bytes_per_token: int) -> Turns:
+        """Decoding and plain reads of memory, in turn in one process."""
+        numbers = {"threads": threads, "prefill": self.prefill, "repetitions": TURNS}
+        options = [text for name, value in numbers.items() for text in (f"--{name}", str(value))]
+        lines = json_lines(output([str(self.engine), "bench", "--bandwidth", "--model", str(file), *options]))
+        try:
+            reads = [float(line["read_gb_per_second"]) for line in lines]
+            used = [bytes_per_token * float(line["decode_tokens_per_second"]) / 1e9 / read for line, read in zip(lines, reads)]
+            return Turns(statistics.median(used), statistics.median(reads))
+        except (KeyError, statistics.StatisticsError) as error:
+            raise Failed(f"Tektra does not tell how much of the bandwidth it uses: {error}") from error
 
     def bandwidth(self, threads: int) -> Optional[Bandwidth]:
         """What the machine streams from memory; `None` when the engine cannot tell."""

@@ -203,7 +203,7 @@ impl Forward {
             self.pool.for_each(&mut rows, |(query, key, value, angles)| {
                 self.weights.place(layer, query, key, value, angles);
             });
-            store(runs, &self.key, &self.value, shape, self.layout, index);
+            store(&mut self.pool, runs, [&self.key, &self.value], shape, self.layout, index);
 
             self.attended.resize(tokens, query_len);
             let pages: Vec<Vec<&[u8]>> =
@@ -315,26 +315,36 @@ impl Weights {
     }
 }
 
-/// Writes the new tokens' keys and values into their pages.
-fn store(runs: &mut [Run<'_>], key: &[f32], value: &[f32], shape: &Shape, layout: PageLayout, layer: usize) {
-    let (keys, values) = (layout.keys(layer), layout.values(layer));
-    let kv_len = shape.kv_heads * shape.head_dim;
-    let mut rows = key.chunks_exact(kv_len).zip(value.chunks_exact(kv_len));
+/// Writes the new tokens' keys and values into their pages: a page's heads side by side.
+fn store(
+    pool: &mut Pool,
+    runs: &mut [Run<'_>],
+    [key, value]: [&[f32]; 2],
+    shape: &Shape,
+    layout: PageLayout,
+    layer: usize,
+) {
+    let (mut pieces, mut row) = (Vec::new(), 0);
     for run in runs {
         let first = run.cache.tokens.len();
-        for (position, (key, value)) in (first..first + run.tokens.len()).zip(rows.by_ref()) {
-            let Some(page) = std::sync::Arc::get_mut(&mut run.cache.pages[position / PAGE]) else {
+        let end = first + run.tokens.len();
+        for (number, page) in run.cache.pages.iter_mut().enumerate().skip(first / PAGE) {
+            let positions = first.max(number * PAGE)..end.min((number + 1) * PAGE);
+            let Some(page) = std::sync::Arc::get_mut(page) else {
                 unreachable!("`reserve` has made it this sequence's alone")
             };
-            let page = page.host.bytes_mut();
-            let heads = key.chunks_exact(shape.head_dim).zip(value.chunks_exact(shape.head_dim));
-            for (head, (key, value)) in heads.enumerate() {
-                let at = layout.head(head);
-                store_key(layout.kv, &mut page[keys + at..], position % PAGE, key);
-                store_value(layout.kv, &mut page[values + at..], position % PAGE, value);
-            }
+            let heads = layout.heads_mut(page.host.bytes_mut(), layer).enumerate();
+            pieces.extend(heads.map(|(head, halves)| (halves, head, positions.clone(), row)));
+            row += positions.len();
         }
     }
+    pool.for_each(&mut pieces, |((keys, values), head, positions, first_row)| {
+        for (position, row) in positions.clone().zip(*first_row..) {
+            let at = (row * shape.kv_heads + *head) * shape.head_dim;
+            store_key(layout.kv, keys, position % PAGE, &key[at..][..shape.head_dim]);
+            store_value(layout.kv, values, position % PAGE, &value[at..][..shape.head_dim]);
+        }
+    });
 }
 
 /// Elements of a row that a thread takes at a time: where rows are long and few, not all wait for one thread. Two parts for

@@ -39,9 +39,10 @@ impl PageLayout {
         self.keys(layer) + self.half
     }
 
-    /// Where a head begins in its layer's keys or values.
-    pub(crate) fn head(self, head: usize) -> usize {
-        head * self.head
+    /// The keys and the values of each head of a layer.
+    pub(crate) fn heads_mut(self, page: &mut [u8], layer: usize) -> impl Iterator<Item = (&mut [u8], &mut [u8])> {
+        let (keys, values) = page[self.keys(layer)..][..2 * self.half].split_at_mut(self.half);
+        keys.chunks_exact_mut(self.head).zip(values.chunks_exact_mut(self.head))
     }
 
     /// Of a page, wherever it lies.

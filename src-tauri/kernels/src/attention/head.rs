@@ -149,11 +149,13 @@ unsafe fn score<S: Simd, E: Element, const N: usize, const C: usize>(
     queries: &[Query],
     scores: &mut [[f32; PART]; N],
 ) {
-    let Head { pages, keys, head_dim, .. } = head;
+    let Head { pages, keys, values, head_dim, .. } = head;
     unsafe {
         let query: [*const f32; N] = std::array::from_fn(|n| queries[n].query);
-        for (index, page) in pages[first / PAGE..(first + count).div_ceil(PAGE)].iter().enumerate() {
-            let next = pages.get(first / PAGE + index + 1).unwrap_or(page).as_ptr().add(keys).cast::<E>();
+        let pages = &pages[first / PAGE..(first + count).div_ceil(PAGE)];
+        for (index, page) in pages.iter().enumerate() {
+            // After the last keys come the values of the first page.
+            let next = pages.get(index + 1).map_or(pages[0][values..].as_ptr(), |page| page[keys..].as_ptr()).cast::<E>();
             let keys: *const E = page.as_ptr().add(keys).cast();
             let scales: *const f32 = keys.add(head_dim * PAGE).cast();
             for at in (0..PAGE).step_by(C * LANES) {
