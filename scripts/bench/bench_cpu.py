@@ -59,7 +59,7 @@ class Turns:
     """Medians of turns of decoding with Tektra and a plain read of memory right after it."""
 
     used: float
-    """How much of the memory's bandwidth the decoding of the weights used, of 1."""
+    """How much of the memory's bandwidth decoding used, of 1: weights and KV cache."""
     read_gb_per_second: float
 
 
@@ -167,7 +167,8 @@ class Bench:
         lines = json_lines(output([str(self.engine), "bench", "--bandwidth", "--model", str(file), *options]))
         try:
             reads = [float(line["read_gb_per_second"]) for line in lines]
-            used = [bytes_per_token * float(line["decode_tokens_per_second"]) / 1e9 / read for line, read in zip(lines, reads)]
+            used = [(bytes_per_token + float(line["kv_bytes_per_token"])) * float(line["decode_tokens_per_second"]) / 1e9 / read
+                    for line, read in zip(lines, reads)]
             return Turns(statistics.median(used), statistics.median(reads))
         except (KeyError, statistics.StatisticsError) as error:
             raise Failed(f"Tektra does not tell how much of the bandwidth it uses: {error}") from error

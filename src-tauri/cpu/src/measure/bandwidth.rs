@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tektra_kernels::{AHEAD_BYTES, Piece, Pool};
+use tektra_kernels::{AHEAD_BYTES, PAGE, Piece, Pool};
 
 use super::{AtDepth, MeasureError, Subject, speed::random};
 
@@ -38,6 +38,8 @@ impl ReadBandwidth {
 pub struct DecodeAndRead {
     /// Decoded tokens a second.
     pub decode_tokens_per_second: f64,
+    /// Bytes of the KV cache that one of these tokens read, beside the weights.
+    pub kv_bytes_per_token: f64,
     /// What memory then gave, in GB/s (10^9 bytes).
     pub read_gb_per_second: f64,
 }
@@ -51,13 +53,17 @@ impl Subject {
     pub fn decode_and_read(&mut self, start: &AtDepth, turns: usize) -> Result<Vec<DecodeAndRead>, MeasureError> {
         let steps = BYTES.div_ceil(self.forward.weights_bytes().max(1) as usize);
         let tokens = (steps * start.workload.sequences) as f64;
+        // Of the timed ones, from the second on.
+        let mean_positions = start.workload.depth as f64 + 1.0 + (1 + steps) as f64 / 2.0;
+        let kv_bytes_per_token = self.forward.layout.bytes() as f64 / PAGE as f64 * mean_positions;
         let memory = Memory::new(&mut self.forward.pool)?;
         let mut random = random();
         let turn = |_| {
             // The first is for what the read has driven out of the caches, and for the copy of the KV cache's last page.
             let ms: f64 = self.decode_from(start, 1 + steps, &mut random)?.0[1..].iter().sum();
             let read_gb_per_second = memory.read(&mut self.forward.pool, memory.ahead);
-            Ok(DecodeAndRead { decode_tokens_per_second: tokens * 1e3 / ms, read_gb_per_second })
+            let decode_tokens_per_second = tokens * 1e3 / ms;
+            Ok(DecodeAndRead { decode_tokens_per_second, kv_bytes_per_token, read_gb_per_second })
         };
         (0..turns).map(turn).collect()
     }

@@ -85,10 +85,11 @@ impl Bench {
             let workload = Workload { sequences: self.sequences, depth: self.prefill, prompt: 1, decode: 1 };
             let start = subject.at_depth(workload).map_err(|error| error.to_string())?;
             let turns = subject.decode_and_read(&start, self.repetitions).map_err(|error| error.to_string())?;
-            for DecodeAndRead { decode_tokens_per_second, read_gb_per_second } in turns {
+            for DecodeAndRead { decode_tokens_per_second, kv_bytes_per_token, read_gb_per_second } in turns {
                 say(&json!({
                     "threads": threads,
                     "decode_tokens_per_second": decode_tokens_per_second,
+                    "kv_bytes_per_token": kv_bytes_per_token,
                     "read_gb_per_second": read_gb_per_second,
                 }));
             }

@@ -155,7 +155,8 @@ unsafe fn score<S: Simd, E: Element, const N: usize, const C: usize>(
         let pages = &pages[first / PAGE..(first + count).div_ceil(PAGE)];
         for (index, page) in pages.iter().enumerate() {
             // After the last keys come the values of the first page.
-            let next = pages.get(index + 1).map_or(pages[0][values..].as_ptr(), |page| page[keys..].as_ptr()).cast::<E>();
+            let next =
+                pages.get(index + 1).map_or(pages[0][values..].as_ptr(), |page| page[keys..].as_ptr()).cast::<E>();
             let keys: *const E = page.as_ptr().add(keys).cast();
             let scales: *const f32 = keys.add(head_dim * PAGE).cast();
             for at in (0..PAGE).step_by(C * LANES) {
