@@ -95,8 +95,7 @@ impl Shares {
     /// The next piece for thread `own`, with the number of its matrix: of its own share as long as there is any. `taken`
     /// counts the steps of each thread's share that somebody has taken, matrix by matrix.
     fn take(&self, own: usize, taken: &[Counter]) -> Option<(usize, Streams)> {
-        let threads = (own..taken.len()).chain(0..own);
-        threads.into_iter().find_map(|thread| self.take_of(thread, &taken[thread]))
+        (own..taken.len()).chain(0..own).find_map(|thread| self.take_of(thread, &taken[thread]))
     }
 
     fn take_of(&self, thread: usize, counter: &Counter) -> Option<(usize, Streams)> {

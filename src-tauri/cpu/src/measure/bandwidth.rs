@@ -9,7 +9,7 @@ use super::{AtDepth, MeasureError, Subject, speed::random};
 /// Bytes that are read in a pass.
 const BYTES: usize = 512 << 20;
 /// What a thread takes of them at a time, in two streams.
-const CHUNK: usize = 32 << 20;
+const CHUNK: usize = 4 << 20;
 /// Passes with each distance.
 const PASSES: usize = 5;
 
