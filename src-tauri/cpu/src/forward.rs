@@ -350,7 +350,7 @@ fn store(
 /// Elements of a row that a thread takes at a time: where rows are long and few, not all wait for one thread. Two parts for
 /// each thread, as [`Pool::for_each`] hands out two at a time, unless they would be done before another thread hears of them.
 fn part_len(row: usize, threads: usize) -> usize {
-    const LEAST: usize = 384;
+    const LEAST: usize = 1024;
     let parts = (2..=2 * threads).rev().find(|parts| row.is_multiple_of(32 * parts) && row / parts >= LEAST);
     row / parts.unwrap_or(1)
 }
