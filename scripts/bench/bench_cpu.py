@@ -61,6 +61,7 @@ class Turns:
     used: float
     """How much of the memory's bandwidth decoding used, of 1: weights and KV cache."""
     read_gb_per_second: float
+    kv_bytes_per_token: float
 
 
 @dataclass
@@ -84,8 +85,8 @@ class Cell:
             ratios = [one / two for one, two in zip(ours, theirs)]
             row += [rounded(middle), rounded(other), f"**{middle / other:.2f}** ({min(ratios):.2f}–{max(ratios):.2f})"]
         used = [turns.used for turns in self.turns]
-        decoded = [self.bytes_per_token * sample.decode_tokens_per_second / 1e9 for sample in self.llama_cpp]
-        other = [one / turns.read_gb_per_second for one, turns in zip(decoded, self.turns)]
+        other = [(self.bytes_per_token + turns.kv_bytes_per_token) * sample.decode_tokens_per_second / 1e9 / turns.read_gb_per_second
+                 for sample, turns in zip(self.llama_cpp, self.turns)]
         row += [f"{statistics.median(side):.0%}" for side in (used, other)]
         row += [f"{statistics.median(sample.resident_mib for sample in side):.0f}" for side in (self.tektra, self.llama_cpp)]
         return row + [f"{self.file_bytes / 1024**2:.0f}"]
@@ -167,9 +168,10 @@ class Bench:
         lines = json_lines(output([str(self.engine), "bench", "--bandwidth", "--model", str(file), *options]))
         try:
             reads = [float(line["read_gb_per_second"]) for line in lines]
-            used = [(bytes_per_token + float(line["kv_bytes_per_token"])) * float(line["decode_tokens_per_second"]) / 1e9 / read
+            kv_bytes = statistics.mean(float(line["kv_bytes_per_token"]) for line in lines)
+            used = [(bytes_per_token + kv_bytes) * float(line["decode_tokens_per_second"]) / 1e9 / read
                     for line, read in zip(lines, reads)]
-            return Turns(statistics.median(used), statistics.median(reads))
+            return Turns(statistics.median(used), statistics.median(reads), kv_bytes)
         except (KeyError, statistics.StatisticsError) as error:
             raise Failed(f"Tektra does not tell how much of the bandwidth it uses: {error}") from error
 

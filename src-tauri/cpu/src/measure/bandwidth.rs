@@ -49,14 +49,14 @@ impl Subject {
     /// a turn falls on both. A turn decodes as many tokens as read half a GiB of weights, or one.
     ///
     /// # Errors
-    /// [`MeasureError::Unreadable`] when the system gives no memory or the model's file cannot be read any more.
+    /// [`MeasureError::NoMemory`], and [`MeasureError::Unreadable`] when the model's file cannot be read any more.
     pub fn decode_and_read(&mut self, start: &AtDepth, turns: usize) -> Result<Vec<DecodeAndRead>, MeasureError> {
         let steps = BYTES.div_ceil(self.forward.weights_bytes().max(1) as usize);
         let tokens = (steps * start.workload.sequences) as f64;
         // Of the timed ones, from the second on.
         let mean_positions = start.workload.depth as f64 + 1.0 + (1 + steps) as f64 / 2.0;
         let kv_bytes_per_token = self.forward.layout.bytes() as f64 / PAGE as f64 * mean_positions;
-        let memory = Memory::new(&mut self.forward.pool)?;
+        let memory = Memory::new(&mut self.forward.pool).map_err(MeasureError::NoMemory)?;
         let mut random = random();
         let turn = |_| {
             // The first is for what the read has driven out of the caches, and for the copy of the KV cache's last page.

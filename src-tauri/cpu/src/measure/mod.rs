@@ -67,6 +67,9 @@ pub enum MeasureError {
     /// The model's file could be read when it was loaded, and now it cannot.
     #[error("the model's file cannot be read any more ({0}): connect its drive, or download it again")]
     Unreadable(#[from] std::io::Error),
+    /// Half a GiB to read is not to be had.
+    #[error("there is no memory to read ({0}): close other programs and measure again")]
+    NoMemory(std::io::Error),
     /// A GPU is full, or fails.
     #[error(transparent)]
     Gpu(#[from] tektra_cuda::GpuError),

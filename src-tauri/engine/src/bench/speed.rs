@@ -21,7 +21,7 @@ tektra-engine bench --model FILE --perplexity TEXT [--threads N] [--window 512] 
     perplexity of the model on a text; - for standard input
 tektra-engine bench --bandwidth [--threads N]
     what the memory delivers: the fastest and the median pass
-tektra-engine bench --bandwidth --model FILE [--threads N] [--gpu-layers N,…] [--prefill 512] [--sequences 1] [--repetitions 5] [--kv f16]
+tektra-engine bench --bandwidth --model FILE [--threads N] [--prefill 512] [--sequences 1] [--repetitions 5] [--kv f16]
     decoding and a plain read of memory in turn, one line of JSON a repetition: how much of what the memory delivers decoding uses";
 
 pub(super) struct Bench {
@@ -57,6 +57,9 @@ impl Bench {
         let options = Options::read(arguments, &NAMES, &["--bandwidth", "--profiled"])?;
         let number = |name, default| options.number(name, default, 1..=MOST);
         let bandwidth = options.has("--bandwidth");
+        if bandwidth && !options.gpu_layers()?.is_empty() {
+            return Err("--bandwidth is about the memory that the CPU reads: leave --gpu-layers out".to_owned());
+        }
         Ok(Self {
             model: if bandwidth { options.path("--model") } else { Some(options.needed_path("--model")?) },
             bandwidth,
