@@ -1,6 +1,6 @@
 //! One step of a model: new tokens of any number of sequences through all layers.
 
-use std::io;
+use std::{io, ops::Range};
 
 use tektra_cuda::{GpuError, Layers, Then};
 use tektra_kernels::{
@@ -19,6 +19,9 @@ use crate::{
 
 /// Answers computed side by side on a CPU; more wait.
 pub const MOST_TOGETHER: usize = 8;
+
+/// So few elements are done before another thread has heard of them, and fetched what it needs.
+const FEW_ELEMENTS: usize = 1024;
 
 /// New tokens of one sequence.
 pub(crate) struct Run<'a> {
@@ -324,6 +327,15 @@ fn store(
     layout: PageLayout,
     layer: usize,
 ) {
+    /// What goes into one head of a page.
+    struct Piece<'a> {
+        keys: &'a mut [u8],
+        values: &'a mut [u8],
+        head: usize,
+        positions: Range<usize>,
+        first_row: usize,
+    }
+
     let (mut pieces, mut row) = (Vec::new(), 0);
     for run in runs {
         let first = run.cache.tokens.len();
@@ -334,24 +346,31 @@ fn store(
                 unreachable!("`reserve` has made it this sequence's alone")
             };
             let heads = layout.heads_mut(page.host.bytes_mut(), layer).enumerate();
-            pieces.extend(heads.map(|(head, halves)| (halves, head, positions.clone(), row)));
+            let positions = &positions;
+            pieces.extend(heads.map(|(head, (keys, values))| Piece {
+                keys,
+                values,
+                head,
+                positions: positions.clone(),
+                first_row: row,
+            }));
             row += positions.len();
         }
     }
-    pool.for_each(&mut pieces, |((keys, values), head, positions, first_row)| {
-        for (position, row) in positions.clone().zip(*first_row..) {
-            let at = (row * shape.kv_heads + *head) * shape.head_dim;
-            store_key(layout.kv, keys, position % PAGE, &key[at..][..shape.head_dim]);
-            store_value(layout.kv, values, position % PAGE, &value[at..][..shape.head_dim]);
+    let write = |piece: &mut Piece<'_>| {
+        for (position, row) in piece.positions.clone().zip(piece.first_row..) {
+            let at = (row * shape.kv_heads + piece.head) * shape.head_dim;
+            store_key(layout.kv, piece.keys, position % PAGE, &key[at..][..shape.head_dim]);
+            store_value(layout.kv, piece.values, position % PAGE, &value[at..][..shape.head_dim]);
         }
-    });
+    };
+    if key.len() > FEW_ELEMENTS { pool.for_each(&mut pieces, write) } else { pieces.iter_mut().for_each(write) }
 }
 
 /// Elements of a row that a thread takes at a time: where rows are long and few, not all wait for one thread. Two parts for
-/// each thread, as [`Pool::for_each`] hands out two at a time, unless they would be done before another thread hears of them.
+/// each thread, as [`Pool::for_each`] hands out two at a time, unless those would be few elements.
 fn part_len(row: usize, threads: usize) -> usize {
-    const LEAST: usize = 1024;
-    let parts = (2..=2 * threads).rev().find(|parts| row.is_multiple_of(32 * parts) && row / parts >= LEAST);
+    let parts = (2..=2 * threads).rev().find(|parts| row.is_multiple_of(32 * parts) && row / parts >= FEW_ELEMENTS);
     row / parts.unwrap_or(1)
 }
 

@@ -3,12 +3,13 @@
 use std::{
     cell::UnsafeCell,
     hint::spin_loop,
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{
-            AtomicBool, AtomicU32, AtomicUsize,
-            Ordering::{Relaxed, SeqCst},
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, Release, SeqCst},
         },
     },
     thread::{JoinHandle, yield_now},
@@ -27,33 +28,12 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
 }
 
-type Work = dyn Fn(usize, &[Counter]) + Sync;
-
-/// What says which part of a piece of work has been taken.
-pub(crate) type Counter = OwnLine<AtomicUsize>;
-
-/// Alone in its cache lines (processors fetch them in pairs): a write takes nothing away from threads that use something else.
-#[derive(Default)]
-#[repr(align(128))]
-pub(crate) struct OwnLine<T>(T);
-
-impl<T> std::ops::Deref for OwnLine<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
+type Work = dyn Fn(usize, &Taken<'_>) + Sync;
 
 struct Shared {
-    /// Odd while a job is open. Threads that wait for one read it all the time, so what others write lies elsewhere.
-    epoch: OwnLine<AtomicU32>,
-    /// The open job. Written only by the owner, while `epoch` is even and `inside` is 0.
-    job: UnsafeCell<Option<*const Work>>,
-    /// Of the open job, one for each thread.
-    counters: Box<[Counter]>,
-    /// Workers that may look at `job`.
-    inside: OwnLine<AtomicUsize>,
+    open: Open,
+    /// One for each thread, the owner's first.
+    seats: Box<[Seat]>,
     sleepers: AtomicUsize,
     panicked: AtomicBool,
     ended: AtomicBool,
@@ -61,8 +41,64 @@ struct Shared {
     wake: Condvar,
 }
 
-// SAFETY: `job` is read by workers only between announcing themselves in `inside` while `epoch` is odd, and leaving;
-// the owner writes it only outside of that time. The pointer's target is `Sync` and outlives the open epoch.
+/// What threads that wait for a job read all the time: alone in its cache lines (processors fetch them in pairs), so that
+/// what others write takes nothing away from them, and all that they want to know comes at once.
+#[repr(align(128))]
+struct Open {
+    /// Odd while a job is open.
+    epoch: AtomicU64,
+    /// The open job. Written only by the owner, while `epoch` is even and nobody is inside.
+    job: UnsafeCell<Option<*const Work>>,
+}
+
+/// What a thread writes, alone in its cache lines.
+#[derive(Default)]
+#[repr(align(128))]
+pub(crate) struct Seat {
+    /// Whether the thread may look at the job.
+    inside: AtomicBool,
+    /// The last epoch in which something was taken of the thread's part, and how much: [`TAKEN_BITS`].
+    taken: AtomicU64,
+}
+
+/// Room for the largest part; the epochs above last for years.
+const TAKEN_BITS: u32 = 24;
+
+/// How much has been taken of each thread's part of the open job: nothing at first, so that nobody need write it.
+pub(crate) struct Taken<'a> {
+    seats: &'a [Seat],
+    epoch: u64,
+}
+
+impl<'a> Taken<'a> {
+    pub(crate) fn new(seats: &'a [Seat], epoch: u64) -> Self {
+        Self { seats, epoch }
+    }
+
+    /// Threads that have a part.
+    pub(crate) fn threads(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Takes more of thread `thread`'s part: as far as `until` says when it hears how much has been taken, which it may more
+    /// than once.
+    pub(crate) fn take(&self, thread: usize, mut until: impl FnMut(usize) -> Option<usize>) -> Option<Range<usize>> {
+        let taken = &self.seats[thread].taken;
+        let mut seen = taken.load(Relaxed);
+        loop {
+            let first = if seen >> TAKEN_BITS == self.epoch { seen as usize & ((1 << TAKEN_BITS) - 1) } else { 0 };
+            let end = until(first)?;
+            assert!(end < 1 << TAKEN_BITS, "a part that can be counted");
+            match taken.compare_exchange_weak(seen, self.epoch << TAKEN_BITS | end as u64, Relaxed, Relaxed) {
+                Ok(_) => return Some(first..end),
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+// SAFETY: `job` is read by workers only between saying that they are inside while `epoch` is odd, and leaving; the owner
+// writes it only outside of that time. The pointer's target is `Sync` and outlives the open epoch.
 unsafe impl Sync for Shared {}
 // SAFETY: as above; nothing in it is bound to a thread.
 unsafe impl Send for Shared {}
@@ -74,10 +110,8 @@ impl Pool {
     /// When the system starts no more threads.
     pub fn new(threads: usize) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
-            epoch: OwnLine::default(),
-            job: UnsafeCell::new(None),
-            counters: (0..threads.max(1)).map(|_| Counter::default()).collect(),
-            inside: OwnLine::default(),
+            open: Open { epoch: AtomicU64::new(0), job: UnsafeCell::new(None) },
+            seats: (0..threads.max(1)).map(|_| Seat::default()).collect(),
             sleepers: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -106,53 +140,56 @@ impl Pool {
         if self.workers.is_empty() || chunks < 2 {
             return (0..chunks).for_each(work);
         }
-        self.on_each(&|_, counters| {
-            loop {
-                let chunk = counters[0].fetch_add(1, Relaxed);
-                if chunk >= chunks {
-                    return;
-                }
-                work(chunk);
+        self.on_each(&|_, taken| {
+            while let Some(chunk) = taken.take(0, |chunk| (chunk < chunks).then_some(chunk + 1)) {
+                work(chunk.start);
             }
         });
     }
 
     /// Calls `work` on the caller's thread, which is number 0, and on each of the others that is there before that is done,
-    /// and returns when all are. Each hears its number, and has the same counters, one for each thread, all 0 at first: with
-    /// them they divide the work so that it is done whoever came.
+    /// and returns when all are. Each hears its number, and has what says how much has been taken of each thread's part, by
+    /// which they divide the work so that it is done whoever came.
     ///
     /// # Panics
     /// When `work` panics.
-    pub(crate) fn on_each(&mut self, work: &(impl Fn(usize, &[Counter]) + Sync)) {
+    pub(crate) fn on_each(&mut self, work: &(impl Fn(usize, &Taken<'_>) + Sync)) {
         let shared = &*self.shared;
-        shared.counters.iter().for_each(|counter| counter.store(0, Relaxed));
+        let Open { epoch, job } = &shared.open;
+        let taken = Taken::new(&shared.seats, epoch.load(Relaxed) + 1);
         if self.workers.is_empty() {
-            return work(0, &shared.counters);
+            epoch.store(taken.epoch + 1, Relaxed);
+            return work(0, &taken);
         }
-        let work: *const (dyn Fn(usize, &[Counter]) + Sync + '_) = work;
+        let work: *const (dyn Fn(usize, &Taken<'_>) + Sync + '_) = work;
         // SAFETY: only the lifetime changes; the job is closed and left by all before this function returns or unwinds.
         let work: *const Work = unsafe { std::mem::transmute(work) };
         // SAFETY: the epoch is even and nobody is inside: this function has the pool to itself and waited for both the last
         // time.
-        unsafe { *shared.job.get() = Some(work) };
-        shared.epoch.fetch_add(1, SeqCst);
+        unsafe { *job.get() = Some(work) };
+        epoch.store(taken.epoch, SeqCst);
         if shared.sleepers.load(SeqCst) > 0 {
             drop(shared.lock());
             shared.wake.notify_all();
         }
         // SAFETY: the pointer was made from a reference that lives until the end of this function.
-        let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { (*work)(0, &shared.counters) }));
-        shared.epoch.fetch_add(1, SeqCst);
+        let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { (*work)(0, &taken) }));
+        epoch.store(taken.epoch + 1, SeqCst);
         let mut spins = 0;
-        while shared.inside.load(SeqCst) > 0 {
-            spins += 1;
-            // A worker that the system took off its core in the middle of a chunk may need this very core.
-            if spins > 2_000 { yield_now() } else { spin_loop() }
+        for seat in &shared.seats[1..] {
+            while seat.inside.load(SeqCst) {
+                spins += 1;
+                // A worker that the system took off its core in the middle of a chunk may need this very core.
+                if spins > 2_000 { yield_now() } else { spin_loop() }
+            }
         }
         if let Err(panic) = outcome {
             resume_unwind(panic);
         }
-        assert!(!shared.panicked.swap(false, SeqCst), "a kernel panicked");
+        if shared.panicked.load(SeqCst) {
+            shared.panicked.store(false, SeqCst);
+            panic!("a kernel panicked");
+        }
     }
 
     /// Calls `work` once for each item, on all threads.
@@ -191,29 +228,31 @@ impl Drop for Pool {
 
 impl Shared {
     fn serve(&self, number: usize) {
+        let inside = &self.seats[number].inside;
         let mut done = 0;
         while let Some(epoch) = self.wait(done) {
             done = epoch;
-            self.inside.fetch_add(1, SeqCst);
+            inside.store(true, SeqCst);
             // Only now is it certain that the owner waits for this thread, or that the job is over already.
-            if self.epoch.load(SeqCst) == epoch {
+            if self.open.epoch.load(SeqCst) == epoch {
                 // SAFETY: the epoch is still open, see `Sync`.
-                if let Some(work) = unsafe { *self.job.get() } {
-                    // SAFETY: `on_each` keeps the closure alive until `inside` is 0 again.
-                    let work = AssertUnwindSafe(|| unsafe { (*work)(number, &self.counters) });
+                if let Some(work) = unsafe { *self.open.job.get() } {
+                    let taken = Taken::new(&self.seats, epoch);
+                    // SAFETY: `on_each` keeps the closure alive until nobody is inside.
+                    let work = AssertUnwindSafe(|| unsafe { (*work)(number, &taken) });
                     if catch_unwind(work).is_err() {
                         self.panicked.store(true, SeqCst);
                     }
                 }
             }
-            self.inside.fetch_sub(1, SeqCst);
+            inside.store(false, Release);
         }
     }
 
     /// The next open epoch after `done`; `None` when the pool ends.
-    fn wait(&self, done: u32) -> Option<u32> {
+    fn wait(&self, done: u64) -> Option<u64> {
         let open = || {
-            let epoch = self.epoch.load(SeqCst);
+            let epoch = self.open.epoch.load(SeqCst);
             (epoch % 2 == 1 && epoch != done).then_some(epoch)
         };
         for _ in 0..SPINS_BEFORE_SLEEP {

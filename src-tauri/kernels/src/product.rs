@@ -1,14 +1,22 @@
 //! Matrix products, shared among threads.
 
-use std::{ops::Range, sync::atomic::Ordering::Relaxed};
+use std::ops::Range;
 
-use crate::{Activations, Level, Packed, Pool, float, level, packed, pool::Counter, quantized};
+use crate::{Activations, Level, Packed, Pool, float, level, packed, pool::Taken, quantized};
 
 /// Rows that a kernel takes at a time.
 const STEP: usize = 16;
 
 /// What is left of a share is taken in so many pieces, or in more as it becomes less.
-const PIECES: usize = 3;
+const PIECES: usize = 2;
+
+/// How many others a thread helps when its share is done and shares are small: looking at what is left of one takes time from
+/// the thread that has it. The caller's thread looks at all, so that everything is done whoever came.
+const HELPED: usize = 2;
+
+/// Steps of two streams, times rows of activations, from which on shares are not small: where some processors are slower
+/// than others, all end together.
+const LARGE: usize = 8;
 
 /// One matrix that the activations meet, and where its results go: row by row of the activations, one number for each
 /// row of the matrix.
@@ -48,9 +56,8 @@ pub(crate) fn multiply_at(level: Level, pool: &mut Pool, activations: &Activatio
     if activations.rows == 0 {
         return;
     }
-    let shares = Shares::new(jobs.iter().map(|job| job.0.rows), pool.threads());
     pool.on_each(&|own, taken| {
-        while let Some((index, streams)) = shares.take(own, taken) {
+        for_each_piece(jobs.iter().map(|job| job.0.rows), activations.rows, own, taken, |index, streams| {
             let Job(weights, out) = &jobs[index];
             if weights.format.is_float() {
                 float::product(weights, &streams, activations, float::Out(*out));
@@ -58,7 +65,7 @@ pub(crate) fn multiply_at(level: Level, pool: &mut Pool, activations: &Activatio
                 // SAFETY: checked above; nobody else takes these rows; the level is the processor's.
                 unsafe { quantized::product(level, weights, &streams, activations, *out) };
             }
-        }
+        });
     });
 }
 
@@ -66,93 +73,127 @@ pub(crate) fn multiply_at(level: Level, pool: &mut Pool, activations: &Activatio
 /// first or fewer, or none. What has rows begins at a multiple of [`STEP`].
 pub(crate) type Streams = [Range<usize>; 2];
 
-/// Which rows of which matrix each thread computes. Its streams go on from piece to piece, so that what is asked for ahead
-/// is what it needs next; who is done helps the others, so that all end together, whatever held one of them up.
-struct Shares {
-    matrices: usize,
-    /// Of each matrix, thread by thread.
-    streams: Vec<Streams>,
-}
-
 /// Steps of streams side by side.
 fn steps(streams: &Streams) -> usize {
     streams[0].len().div_ceil(STEP)
 }
 
-impl Shares {
-    fn new(rows: impl ExactSizeIterator<Item = usize> + Clone, threads: usize) -> Self {
-        let share = |thread: usize| {
-            rows.clone().map(move |rows| {
-                let of_steps = |step: usize| (step * STEP).min(rows);
-                let [first, end] = [thread, thread + 1].map(|thread| rows.div_ceil(STEP) * thread / threads);
-                let middle = first + (end - first).div_ceil(2);
-                [of_steps(first)..of_steps(middle), of_steps(middle)..of_steps(end)]
-            })
-        };
-        Self { matrices: rows.len(), streams: (0..threads).flat_map(share).collect() }
-    }
-
-    /// The next piece for thread `own`, with the number of its matrix: of its own share as long as there is any. `taken`
-    /// counts the steps of each thread's share that somebody has taken, matrix by matrix.
-    fn take(&self, own: usize, taken: &[Counter]) -> Option<(usize, Streams)> {
-        (own..taken.len()).chain(0..own).find_map(|thread| self.take_of(thread, &taken[thread]))
-    }
-
-    fn take_of(&self, thread: usize, counter: &Counter) -> Option<(usize, Streams)> {
-        let share = &self.streams[thread * self.matrices..][..self.matrices];
-        let all: usize = share.iter().map(steps).sum();
-        let mut taken = counter.load(Relaxed);
-        loop {
-            let mut first = taken;
-            let index = share.iter().position(|streams| {
-                let here = first < steps(streams);
-                first -= if here { 0 } else { steps(streams) };
-                here
-            })?;
-            let streams = &share[index];
-            // Ever smaller ones.
-            let len = (all - taken).div_ceil(PIECES).min(steps(streams) - first);
-            match counter.compare_exchange_weak(taken, taken + len, Relaxed, Relaxed) {
-                Ok(_) => {
-                    let piece = |stream: &Range<usize>| {
-                        let at = |step: usize| (stream.start + step * STEP).min(stream.end);
-                        at(first)..at(first + len)
-                    };
-                    return Some((index, [piece(&streams[0]), piece(&streams[1])]));
-                }
-                Err(now) => taken = now,
-            }
+/// Calls `work` with pieces of matrices that have so many `rows`, and the numbers of the matrices: first with those of thread
+/// `own`'s share, whose streams go on from piece to piece, so that what is asked for ahead is what is needed next; who is
+/// done helps the others, so that all end together, whatever held one of them up. `times` is what each row meets.
+fn for_each_piece(
+    rows: impl Iterator<Item = usize> + Clone,
+    times: usize,
+    own: usize,
+    taken: &Taken<'_>,
+    mut work: impl FnMut(usize, Streams),
+) {
+    for (helped, thread) in (own..taken.threads()).chain(0..own).enumerate() {
+        let mut share = Share::new(rows.clone(), thread, taken.threads());
+        if own > 0 && helped > HELPED && share.steps * times < LARGE {
+            break;
+        }
+        while let Some((index, streams)) = share.take(taken) {
+            work(index, streams);
         }
     }
 }
 
+/// Which rows of each matrix a thread computes.
+struct Share<Rows> {
+    thread: usize,
+    threads: usize,
+    /// Of all its matrices.
+    steps: usize,
+    /// Of the matrices that are not begun.
+    rows: Rows,
+    begun: usize,
+    /// Of the last matrix that is begun; none before the first.
+    streams: Streams,
+    /// Steps of the matrices before it.
+    before: usize,
+}
+
+impl<Rows: Iterator<Item = usize> + Clone> Share<Rows> {
+    fn new(rows: Rows, thread: usize, threads: usize) -> Self {
+        let steps = rows.clone().map(|rows| steps(&streams(rows, thread, threads))).sum();
+        Self { thread, threads, steps, rows, begun: 0, streams: [0..0, 0..0], before: 0 }
+    }
+
+    /// The next piece, with the number of its matrix.
+    fn take(&mut self, taken: &Taken<'_>) -> Option<(usize, Streams)> {
+        let piece = taken.take(self.thread, |taken| {
+            while taken - self.before >= steps(&self.streams) {
+                self.before += steps(&self.streams);
+                self.streams = streams(self.rows.next()?, self.thread, self.threads);
+                self.begun += 1;
+            }
+            // Ever smaller ones.
+            let len = (self.steps - taken).div_ceil(PIECES);
+            Some((taken + len).min(self.before + steps(&self.streams)))
+        })?;
+        let of_stream = |stream: &Range<usize>| {
+            let at = |step: usize| (stream.start + (step - self.before) * STEP).min(stream.end);
+            at(piece.start)..at(piece.end)
+        };
+        Some((self.begun - 1, [of_stream(&self.streams[0]), of_stream(&self.streams[1])]))
+    }
+}
+
+/// The part of a matrix with so many rows that is a thread's.
+fn streams(rows: usize, thread: usize, threads: usize) -> Streams {
+    let of_steps = |step: usize| (step * STEP).min(rows);
+    let [first, end] = [thread, thread + 1].map(|thread| rows.div_ceil(STEP) * thread / threads);
+    let middle = first + (end - first).div_ceil(2);
+    [of_steps(first)..of_steps(middle), of_steps(middle)..of_steps(end)]
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+    use crate::pool::Seat;
 
     #[test]
     fn every_row_is_taken_once_whoever_takes() {
         for (matrices, threads) in [(vec![1], 1), (vec![2048, 512, 512], 2), (vec![0, 7, 49_152], 3), (vec![], 2)] {
-            let shares = Shares::new(matrices.iter().copied(), threads);
-            let taken: Vec<_> = (0..threads).map(|_| Counter::default()).collect();
-            let mut times: Vec<Vec<u8>> = matrices.iter().map(|&rows| vec![0; rows]).collect();
-            let mut turn = 0;
-            while let Some((index, [one, two])) = shares.take(turn % threads, &taken) {
-                assert!(!one.is_empty() && one.len() >= two.len(), "{one:?}, {two:?}");
-                for stream in [&one, &two] {
-                    assert!(stream.is_empty() || stream.start.is_multiple_of(STEP), "{stream:?}");
-                }
-                one.chain(two).for_each(|row| times[index][row] += 1);
-                turn += 1;
+            let times: Mutex<Vec<Vec<u8>>> = Mutex::new(matrices.iter().map(|&rows| vec![0; rows]).collect());
+            let take = |own: usize, taken: &Taken<'_>| {
+                for_each_piece(matrices.iter().copied(), 1, own, taken, |index, [one, two]| {
+                    assert!(!one.is_empty() && one.len() >= two.len(), "{one:?}, {two:?}");
+                    for stream in [&one, &two] {
+                        assert!(stream.is_empty() || stream.start.is_multiple_of(STEP), "{stream:?}");
+                    }
+                    let mut times = times.lock().expect("no panic");
+                    one.chain(two).for_each(|row| times[index][row] += 1);
+                });
+            };
+            let done = |count: u8| {
+                let times = times.lock().expect("no panic");
+                assert!(times.iter().flatten().all(|&times| times == count), "{matrices:?}, {threads} threads");
+            };
+            let mut pool = Pool::new(threads).expect("threads");
+            for count in 1..4 {
+                pool.on_each(&|own, taken| take(own, taken));
+                done(count);
             }
-            assert!(times.iter().flatten().all(|&times| times == 1), "{matrices:?}, {threads} threads");
+            // One after the other.
+            let seats: Vec<_> = (0..threads).map(|_| Seat::default()).collect();
+            (0..threads).rev().for_each(|own| take(own, &Taken::new(&seats, 1)));
+            done(4);
+            // Nobody but the owner, in the next epoch.
+            take(0, &Taken::new(&seats, 3));
+            done(5);
         }
     }
 
     #[test]
     fn streams_go_on_and_pieces_become_smaller() {
-        let (shares, taken) = (Shares::new([16_384].into_iter(), 2), Counter::default());
-        let pieces: Vec<_> = std::iter::from_fn(|| shares.take_of(1, &taken)).map(|(_, streams)| streams).collect();
+        let seats = [Seat::default(), Seat::default()];
+        let mut share = Share::new([16_384].into_iter(), 1, 2);
+        let pieces: Vec<_> =
+            std::iter::from_fn(|| share.take(&Taken::new(&seats, 1))).map(|(_, streams)| streams).collect();
         assert!(pieces[0].clone().map(|stream| stream.start) == [8192, 12_288], "{pieces:?}");
         for (one, next) in pieces.iter().zip(&pieces[1..]) {
             for stream in 0..2 {
