@@ -61,23 +61,30 @@ pub(crate) struct Seat {
     taken: AtomicU64,
 }
 
-/// Room for the largest part; the epochs above last for years.
+/// Room for the largest part. The epoch above repeats after 2^40 jobs, in which something was taken of every part.
 const TAKEN_BITS: u32 = 24;
+const MOST_TAKEN: usize = (1 << TAKEN_BITS) - 1;
 
 /// How much has been taken of each thread's part of the open job: nothing at first, so that nobody need write it.
 pub(crate) struct Taken<'a> {
     seats: &'a [Seat],
-    epoch: u64,
+    /// [`Seat::taken`] of a part of which nothing has been taken in this epoch.
+    nothing: u64,
 }
 
 impl<'a> Taken<'a> {
     pub(crate) fn new(seats: &'a [Seat], epoch: u64) -> Self {
-        Self { seats, epoch }
+        Self { seats, nothing: epoch << TAKEN_BITS }
     }
 
     /// Threads that have a part.
     pub(crate) fn threads(&self) -> usize {
         self.seats.len()
+    }
+
+    /// Takes one more of the part of the caller's thread, however much there is, and says how much had been taken.
+    fn next(&self) -> usize {
+        self.count(self.seats[0].taken.fetch_add(1, Relaxed))
     }
 
     /// Takes more of thread `thread`'s part: as far as `until` says when it hears how much has been taken, which it may more
@@ -86,14 +93,20 @@ impl<'a> Taken<'a> {
         let taken = &self.seats[thread].taken;
         let mut seen = taken.load(Relaxed);
         loop {
-            let first = if seen >> TAKEN_BITS == self.epoch { seen as usize & ((1 << TAKEN_BITS) - 1) } else { 0 };
+            let first = self.count(seen);
             let end = until(first)?;
-            assert!(end < 1 << TAKEN_BITS, "a part that can be counted");
-            match taken.compare_exchange_weak(seen, self.epoch << TAKEN_BITS | end as u64, Relaxed, Relaxed) {
+            assert!(end <= MOST_TAKEN, "a part that can be counted");
+            match taken.compare_exchange_weak(seen, self.nothing | end as u64, Relaxed, Relaxed) {
                 Ok(_) => return Some(first..end),
                 Err(now) => seen = now,
             }
         }
+    }
+
+    /// What a [`Seat::taken`] says in this epoch.
+    fn count(&self, taken: u64) -> usize {
+        let count = taken ^ self.nothing;
+        if count <= MOST_TAKEN as u64 { count as usize } else { 0 }
     }
 }
 
@@ -140,9 +153,14 @@ impl Pool {
         if self.workers.is_empty() || chunks < 2 {
             return (0..chunks).for_each(work);
         }
+        assert!(chunks < MOST_TAKEN - self.threads(), "chunks that can be counted");
         self.on_each(&|_, taken| {
-            while let Some(chunk) = taken.take(0, |chunk| (chunk < chunks).then_some(chunk + 1)) {
-                work(chunk.start);
+            loop {
+                let chunk = taken.next();
+                if chunk >= chunks {
+                    return;
+                }
+                work(chunk);
             }
         });
     }
@@ -156,9 +174,12 @@ impl Pool {
     pub(crate) fn on_each(&mut self, work: &(impl Fn(usize, &Taken<'_>) + Sync)) {
         let shared = &*self.shared;
         let Open { epoch, job } = &shared.open;
-        let taken = Taken::new(&shared.seats, epoch.load(Relaxed) + 1);
+        let open = epoch.load(Relaxed) + 1;
+        let taken = Taken::new(&shared.seats, open);
+        // For `Taken::next`, which only adds.
+        shared.seats[0].taken.store(taken.nothing, Relaxed);
         if self.workers.is_empty() {
-            epoch.store(taken.epoch + 1, Relaxed);
+            epoch.store(open + 1, Relaxed);
             return work(0, &taken);
         }
         let work: *const (dyn Fn(usize, &Taken<'_>) + Sync + '_) = work;
@@ -167,14 +188,14 @@ impl Pool {
         // SAFETY: the epoch is even and nobody is inside: this function has the pool to itself and waited for both the last
         // time.
         unsafe { *job.get() = Some(work) };
-        epoch.store(taken.epoch, SeqCst);
+        epoch.store(open, SeqCst);
         if shared.sleepers.load(SeqCst) > 0 {
             drop(shared.lock());
             shared.wake.notify_all();
         }
         // SAFETY: the pointer was made from a reference that lives until the end of this function.
         let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { (*work)(0, &taken) }));
-        epoch.store(taken.epoch + 1, SeqCst);
+        epoch.store(open + 1, SeqCst);
         let mut spins = 0;
         for seat in &shared.seats[1..] {
             while seat.inside.load(SeqCst) {
