@@ -194,6 +194,7 @@ impl Forward {
                     Product { weights: &layer.key, out: &mut self.key },
                     Product { weights: &layer.value, out: &mut self.value },
                 ],
+                Some(&layer.output),
             );
             let mut rows: Vec<_> = self
                 .query
@@ -228,7 +229,7 @@ impl Forward {
             let mut rows: Vec<ActivationRow<'_>> = self.attended.rows_mut().collect();
             self.pool.for_each(&mut rows, ActivationRow::quantize);
             let output = Product { weights: &layer.output, out: &mut self.projected };
-            multiply(&mut self.pool, &self.attended, &mut [output]);
+            multiply(&mut self.pool, &self.attended, &mut [output], Some(&layer.gate));
             add_rows(&mut self.pool, &mut self.stream, &self.projected, dim);
 
             norm_rows(&mut self.pool, &self.stream, &layer.feed_forward_norm, shape.epsilon, &mut self.normed);
@@ -239,6 +240,7 @@ impl Forward {
                     Product { weights: &layer.gate, out: &mut self.gate },
                     Product { weights: &layer.up, out: &mut self.up },
                 ],
+                Some(&layer.down),
             );
             self.gated.resize(tokens, shape.feed_forward);
             let part = part_len(shape.feed_forward, self.pool.threads());
@@ -249,7 +251,8 @@ impl Forward {
                 part.quantize();
             });
             let down = Product { weights: &layer.down, out: &mut self.projected };
-            multiply(&mut self.pool, &self.gated, &mut [down]);
+            let next = self.weights.layers.get(index + 1).map(|layer| &layer.query).or(self.weights.output.as_ref());
+            multiply(&mut self.pool, &self.gated, &mut [down], next);
             add_rows(&mut self.pool, &mut self.stream, &self.projected, dim);
         }
 
@@ -261,7 +264,8 @@ impl Forward {
         };
         self.logits.resize(wanted.len() / dim * shape.vocabulary, 0.0);
         norm_rows(&mut self.pool, &wanted, &self.weights.norm, shape.epsilon, &mut self.normed);
-        multiply(&mut self.pool, &self.normed, &mut [Product { weights: output, out: &mut self.logits }]);
+        let output = Product { weights: output, out: &mut self.logits };
+        multiply(&mut self.pool, &self.normed, &mut [output], self.weights.layers.first().map(|layer| &layer.query));
         Ok(&mut self.logits)
     }
 

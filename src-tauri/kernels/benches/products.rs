@@ -41,7 +41,7 @@ fn products(criterion: &mut Criterion) {
             });
             group.bench_function(BenchmarkId::from_parameter(format!("{format:?}")), |bencher| {
                 bencher.iter(|| {
-                    multiply(&mut pool, &activations, &mut [Product { weights, out: &mut out }]);
+                    multiply(&mut pool, &activations, &mut [Product { weights, out: &mut out }], None);
                     black_box(&mut out);
                 });
             });

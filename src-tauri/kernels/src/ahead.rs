@@ -1,4 +1,5 @@
-//! How far ahead of the products weights are asked for, where one row of activations meets them.
+//! How far ahead of the products weights are asked for, where one row of activations meets them; and by threads that wait
+//! for a product.
 //!
 //! Processors foresee what is read next, some of them better than others, and some virtual machines hardly at all: on one
 //! machine, asking 8 KiB ahead made decoding 1.6 times as fast, and on another slower. So it is measured where it is used.
@@ -10,6 +11,7 @@ use std::{
 
 use crate::{
     Activations, Format, Packed, Pool, Product, multiply,
+    product::Streams,
     simd::{Register, Simd, at_every_level},
 };
 
@@ -31,6 +33,66 @@ static BYTES: [AtomicUsize; Format::ALL.len()] = [const { AtomicUsize::new(CANDI
 
 pub(crate) fn bytes(format: Format) -> usize {
     BYTES[format as usize].load(Relaxed)
+}
+
+/// Of each stream that is coming: about what memory gives during the longest pause, and far less than a second-level cache
+/// has.
+const MOST_COMING_BYTES: usize = 64 << 10;
+
+/// Where a thread's streams of its next product begin, of which it asks for the first lines while it waits: one thread alone
+/// computes what lies between products, and memory would rest.
+#[derive(Clone, Copy)]
+pub(crate) struct Coming {
+    /// Of both streams. Nothing is read: the memory may be gone by then.
+    at: [*const u8; 2],
+    /// Bytes of each that have not been asked for.
+    left: usize,
+}
+
+impl Coming {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self { at: [std::ptr::null(); 2], left: 0 };
+    /// Bytes of each stream that are asked for at a time: soon the thread looks again whether there is work.
+    const AT_ONCE: usize = 256;
+
+    /// Of `streams` of `weights`.
+    #[inline(always)]
+    pub(crate) fn of(weights: &Packed, streams: &Streams) -> Self {
+        let [one, two] = streams;
+        // The second has as many rows as the first, or fewer.
+        if two.is_empty() {
+            return Self::NONE;
+        }
+        let at = [one, two].map(|stream| weights.rows_from(stream.start).as_ptr());
+        Self { at, left: (weights.row_bytes() * two.len()).min(MOST_COMING_BYTES) }
+    }
+
+    /// Asks for some more; false when nothing is left.
+    pub(crate) fn ask(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        for at in &mut self.at {
+            for line in (0..Self::AT_ONCE).step_by(64) {
+                prefetch(at.wrapping_add(line));
+            }
+            *at = at.wrapping_add(Self::AT_ONCE);
+        }
+        self.left = self.left.saturating_sub(Self::AT_ONCE);
+        true
+    }
+}
+
+/// Asks for a cache line, where the kernels do.
+fn prefetch(line: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: an address that is asked for need not be a good one.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
 }
 
 /// What is read of a stream before the other's turn: about what products take.
@@ -89,7 +151,7 @@ fn choose(pool: &mut Pool, format: Format, weights: &[&Packed]) {
                 activations.rows_mut().for_each(|mut row| row.quantize());
                 out.resize(weights.rows, 0.0);
                 let begun = Instant::now();
-                multiply(pool, &activations, &mut [Product { weights, out: &mut out }]);
+                multiply(pool, &activations, &mut [Product { weights, out: &mut out }], None);
                 seconds += begun.elapsed().as_secs_f64();
                 bytes += weights.len_bytes();
             }
@@ -122,7 +184,7 @@ mod tests {
             }
             let products = |pool: &mut Pool| {
                 let mut out = vec![0.0; rows];
-                multiply(pool, &activations, &mut [Product { weights: &weights, out: &mut out }]);
+                multiply(pool, &activations, &mut [Product { weights: &weights, out: &mut out }], None);
                 out
             };
             let before = products(&mut pool);

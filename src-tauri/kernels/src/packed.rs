@@ -76,10 +76,16 @@ impl Packed {
         self.bytes.len()
     }
 
+    /// Bytes of a row, wherever they lie.
+    #[inline(always)]
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.columns / self.format.block_len() * self.format.block_bytes()
+    }
+
     /// The rows that lie side by side from `first` on, the first of such.
     #[inline(always)]
     pub(crate) fn rows_from(&self, first: usize) -> &[u8] {
-        let row_bytes = self.columns / self.format.block_len() * self.format.block_bytes();
+        let row_bytes = self.row_bytes();
         &self.bytes[first * row_bytes..][..self.lanes * row_bytes]
     }
 

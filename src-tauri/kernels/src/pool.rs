@@ -15,6 +15,8 @@ use std::{
     thread::{JoinHandle, yield_now},
 };
 
+use crate::ahead::Coming;
+
 /// How long a thread looks for new work before it sleeps: about 50 µs, longer than the pauses between
 /// the products of one token, shorter than anything a person or a battery would notice.
 const SPINS_BEFORE_SLEEP: u32 = 4_000;
@@ -28,7 +30,7 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
 }
 
-type Work = dyn Fn(usize, &Taken<'_>) + Sync;
+type Work = dyn Fn(usize, &Taken<'_>) -> Option<Coming> + Sync;
 
 struct Shared {
     open: Open,
@@ -158,7 +160,7 @@ impl Pool {
             loop {
                 let chunk = taken.next();
                 if chunk >= chunks {
-                    return;
+                    return None;
                 }
                 work(chunk);
             }
@@ -167,11 +169,11 @@ impl Pool {
 
     /// Calls `work` on the caller's thread, which is number 0, and on each of the others that is there before that is done,
     /// and returns when all are. Each hears its number, and has what says how much has been taken of each thread's part, by
-    /// which they divide the work so that it is done whoever came.
+    /// which they divide the work so that it is done whoever came. Each may say what it will read next.
     ///
     /// # Panics
     /// When `work` panics.
-    pub(crate) fn on_each(&mut self, work: &(impl Fn(usize, &Taken<'_>) + Sync)) {
+    pub(crate) fn on_each(&mut self, work: &(impl Fn(usize, &Taken<'_>) -> Option<Coming> + Sync)) {
         let shared = &*self.shared;
         let Open { epoch, job } = &shared.open;
         let open = epoch.load(Relaxed) + 1;
@@ -180,9 +182,10 @@ impl Pool {
         shared.seats[0].taken.store(taken.nothing, Relaxed);
         if self.workers.is_empty() {
             epoch.store(open + 1, Relaxed);
-            return work(0, &taken);
+            work(0, &taken);
+            return;
         }
-        let work: *const (dyn Fn(usize, &Taken<'_>) + Sync + '_) = work;
+        let work: *const (dyn Fn(usize, &Taken<'_>) -> Option<Coming> + Sync + '_) = work;
         // SAFETY: only the lifetime changes; the job is closed and left by all before this function returns or unwinds.
         let work: *const Work = unsafe { std::mem::transmute(work) };
         // SAFETY: the epoch is even and nobody is inside: this function has the pool to itself and waited for both the last
@@ -197,11 +200,16 @@ impl Pool {
         let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { (*work)(0, &taken) }));
         epoch.store(open + 1, SeqCst);
         let mut spins = 0;
+        let mut coming = outcome.as_ref().ok().copied().flatten().unwrap_or(Coming::NONE);
         for seat in &shared.seats[1..] {
             while seat.inside.load(SeqCst) {
                 spins += 1;
                 // A worker that the system took off its core in the middle of a chunk may need this very core.
-                if spins > 2_000 { yield_now() } else { spin_loop() }
+                if spins > 2_000 {
+                    yield_now();
+                } else if !coming.ask() {
+                    spin_loop();
+                }
             }
         }
         if let Err(panic) = outcome {
@@ -250,8 +258,8 @@ impl Drop for Pool {
 impl Shared {
     fn serve(&self, number: usize) {
         let inside = &self.seats[number].inside;
-        let mut done = 0;
-        while let Some(epoch) = self.wait(done) {
+        let (mut done, mut coming) = (0, Coming::NONE);
+        while let Some(epoch) = self.wait(done, &mut coming) {
             done = epoch;
             inside.store(true, SeqCst);
             // Only now is it certain that the owner waits for this thread, or that the job is over already.
@@ -261,8 +269,9 @@ impl Shared {
                     let taken = Taken::new(&self.seats, epoch);
                     // SAFETY: `on_each` keeps the closure alive until nobody is inside.
                     let work = AssertUnwindSafe(|| unsafe { (*work)(number, &taken) });
-                    if catch_unwind(work).is_err() {
-                        self.panicked.store(true, SeqCst);
+                    match catch_unwind(work) {
+                        Ok(next) => coming = next.unwrap_or(coming),
+                        Err(_) => self.panicked.store(true, SeqCst),
                     }
                 }
             }
@@ -270,8 +279,8 @@ impl Shared {
         }
     }
 
-    /// The next open epoch after `done`; `None` when the pool ends.
-    fn wait(&self, done: u64) -> Option<u64> {
+    /// The next open epoch after `done`; `None` when the pool ends. Meanwhile asks for what is coming.
+    fn wait(&self, done: u64, coming: &mut Coming) -> Option<u64> {
         let open = || {
             let epoch = self.open.epoch.load(SeqCst);
             (epoch % 2 == 1 && epoch != done).then_some(epoch)
@@ -283,7 +292,9 @@ impl Shared {
             if self.ended.load(SeqCst) {
                 return None;
             }
-            spin_loop();
+            if !coming.ask() {
+                spin_loop();
+            }
         }
         let mut guard = self.lock();
         self.sleepers.fetch_add(1, SeqCst);

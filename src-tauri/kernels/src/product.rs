@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{Activations, Level, Packed, Pool, float, level, packed, pool::Taken, quantized};
+use crate::{Activations, Level, Packed, Pool, ahead::Coming, float, level, packed, pool::Taken, quantized};
 
 /// Rows that a kernel takes at a time.
 const STEP: usize = 16;
@@ -27,18 +27,25 @@ pub struct Product<'a> {
     pub out: &'a mut [f32],
 }
 
-/// Multiplies the activations with each matrix.
+/// Multiplies the activations with each matrix. Threads that wait for their next product ask for the weights `next` meanwhile,
+/// as far as they are theirs.
 ///
 /// A row's results depend on that row and the matrix alone, to the last bit: not on the rows beside it and not on the
 /// number of threads.
 ///
 /// # Panics
 /// When shapes do not fit.
-pub fn multiply(pool: &mut Pool, activations: &Activations, products: &mut [Product<'_>]) {
-    multiply_at(level(), pool, activations, products);
+pub fn multiply(pool: &mut Pool, activations: &Activations, products: &mut [Product<'_>], next: Option<&Packed>) {
+    multiply_at(level(), pool, activations, products, next);
 }
 
-pub(crate) fn multiply_at(level: Level, pool: &mut Pool, activations: &Activations, products: &mut [Product<'_>]) {
+pub(crate) fn multiply_at(
+    level: Level,
+    pool: &mut Pool,
+    activations: &Activations,
+    products: &mut [Product<'_>],
+    next: Option<&Packed>,
+) {
     struct Job<'a>(&'a Packed, *mut f32);
     // SAFETY: threads write disjoint elements.
     unsafe impl Sync for Job<'_> {}
@@ -57,7 +64,11 @@ pub(crate) fn multiply_at(level: Level, pool: &mut Pool, activations: &Activatio
         return;
     }
     pool.on_each(&|own, taken| {
+        let mut coming = None;
         for_each_piece(jobs.iter().map(|job| job.0.rows), activations.rows, own, taken, |index, streams| {
+            // Here, where the processor waits for weights anyway.
+            coming =
+                coming.or_else(|| next.map(|next| Coming::of(next, &self::streams(next.rows, own, taken.threads()))));
             let Job(weights, out) = &jobs[index];
             if weights.format.is_float() {
                 float::product(weights, &streams, activations, float::Out(*out));
@@ -66,6 +77,7 @@ pub(crate) fn multiply_at(level: Level, pool: &mut Pool, activations: &Activatio
                 unsafe { quantized::product(level, weights, &streams, activations, *out) };
             }
         });
+        coming
     });
 }
 
@@ -175,7 +187,10 @@ mod tests {
             };
             let mut pool = Pool::new(threads).expect("threads");
             for count in 1..4 {
-                pool.on_each(&|own, taken| take(own, taken));
+                pool.on_each(&|own, taken| {
+                    take(own, taken);
+                    None
+                });
                 done(count);
             }
             // One after the other.

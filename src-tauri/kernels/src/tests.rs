@@ -96,7 +96,7 @@ fn run(level: Level, threads: usize, matrix: Matrix<'_>, activations: &Activatio
     let mut out = vec![f32::NAN; activations.rows() * matrix.rows];
     let mut pool = Pool::new(threads).expect("threads");
     let weights = &Packed::for_level(level, &mut pool, &matrix, &mut Arena::default()).expect("memory");
-    multiply_at(level, &mut pool, activations, &mut [Product { weights, out: &mut out }]);
+    multiply_at(level, &mut pool, activations, &mut [Product { weights, out: &mut out }], Some(weights));
     out
 }
 
