@@ -4,8 +4,8 @@ use std::{io, ops::Range};
 
 use tektra_cuda::{GpuError, Layers, Then};
 use tektra_kernels::{
-    ActivationRow, Activations, AttentionRun, AttentionShape, KvPages, KvType, PAGE, Pool, Product, attend, dequantize,
-    multiply, ops, store_key, store_value,
+    ActivationRow, Activations, AttentionRun, AttentionShape, KvPages, KvType, Next, PAGE, Pool, Product, attend,
+    dequantize, multiply, multiply_gated, ops, store_key, store_value,
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 /// Answers computed side by side on a CPU; more wait.
 pub const MOST_TOGETHER: usize = 8;
 
-/// So few elements are done before another thread has heard of them, and fetched what it needs.
+/// So few elements are written before another thread has heard of them, and fetched what it needs.
 const FEW_ELEMENTS: usize = 1024;
 
 /// New tokens of one sequence.
@@ -194,7 +194,7 @@ impl Forward {
                     Product { weights: &layer.key, out: &mut self.key },
                     Product { weights: &layer.value, out: &mut self.value },
                 ],
-                Some(&layer.output),
+                Some(Next::Product(&layer.output)),
             );
             let mut rows: Vec<_> = self
                 .query
@@ -229,30 +229,17 @@ impl Forward {
             let mut rows: Vec<ActivationRow<'_>> = self.attended.rows_mut().collect();
             self.pool.for_each(&mut rows, ActivationRow::quantize);
             let output = Product { weights: &layer.output, out: &mut self.projected };
-            multiply(&mut self.pool, &self.attended, &mut [output], Some(&layer.gate));
+            multiply(&mut self.pool, &self.attended, &mut [output], Some(Next::Gated([&layer.gate, &layer.up])));
             add_rows(&mut self.pool, &mut self.stream, &self.projected, dim);
 
             norm_rows(&mut self.pool, &self.stream, &layer.feed_forward_norm, shape.epsilon, &mut self.normed);
-            multiply(
-                &mut self.pool,
-                &self.normed,
-                &mut [
-                    Product { weights: &layer.gate, out: &mut self.gate },
-                    Product { weights: &layer.up, out: &mut self.up },
-                ],
-                Some(&layer.down),
-            );
-            self.gated.resize(tokens, shape.feed_forward);
-            let part = part_len(shape.feed_forward, self.pool.threads());
-            let inputs = self.gate.chunks_exact(part).zip(self.up.chunks_exact(part));
-            let mut parts: Vec<_> = self.gated.parts_mut(part).zip(inputs).collect();
-            self.pool.for_each(&mut parts, |(part, (gate, up))| {
-                ops::silu_times(gate, up, part.values);
-                part.quantize();
-            });
+            let gate = Product { weights: &layer.gate, out: &mut self.gate };
+            let up = Product { weights: &layer.up, out: &mut self.up };
+            let next = Some(Next::Product(&layer.down));
+            multiply_gated(&mut self.pool, &self.normed, [gate, up], &mut self.gated, next);
             let down = Product { weights: &layer.down, out: &mut self.projected };
             let next = self.weights.layers.get(index + 1).map(|layer| &layer.query).or(self.weights.output.as_ref());
-            multiply(&mut self.pool, &self.gated, &mut [down], next);
+            multiply(&mut self.pool, &self.gated, &mut [down], next.map(Next::Product));
             add_rows(&mut self.pool, &mut self.stream, &self.projected, dim);
         }
 
@@ -265,7 +252,8 @@ impl Forward {
         self.logits.resize(wanted.len() / dim * shape.vocabulary, 0.0);
         norm_rows(&mut self.pool, &wanted, &self.weights.norm, shape.epsilon, &mut self.normed);
         let output = Product { weights: output, out: &mut self.logits };
-        multiply(&mut self.pool, &self.normed, &mut [output], self.weights.layers.first().map(|layer| &layer.query));
+        let next = self.weights.layers.first().map(|layer| &layer.query);
+        multiply(&mut self.pool, &self.normed, &mut [output], next.map(Next::Product));
         Ok(&mut self.logits)
     }
 
@@ -369,13 +357,6 @@ fn store(
         }
     };
     if key.len() > FEW_ELEMENTS { pool.for_each(&mut pieces, write) } else { pieces.iter_mut().for_each(write) }
-}
-
-/// Elements of a row that a thread takes at a time: where rows are long and few, not all wait for one thread. Two parts for
-/// each thread, as [`Pool::for_each`] hands out two at a time, unless those would be few elements.
-fn part_len(row: usize, threads: usize) -> usize {
-    let parts = (2..=2 * threads).rev().find(|parts| row.is_multiple_of(32 * parts) && row / parts >= FEW_ELEMENTS);
-    row / parts.unwrap_or(1)
 }
 
 fn norm_rows(pool: &mut Pool, stream: &[f32], norm: &[f32], epsilon: f32, out: &mut Activations) {

@@ -1,5 +1,7 @@
 //! The left side of a product: rows of activations, quantized once for all the matrices that they meet.
 
+use std::{marker::PhantomData, ops::Range, slice::from_raw_parts_mut};
+
 /// Elements that share one scale.
 pub(crate) const GROUP: usize = 32;
 
@@ -44,30 +46,63 @@ impl Activations {
         &mut self.values
     }
 
-    /// Splits into rows that may be written side by side.
-    pub fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = ActivationRow<'_>> {
-        self.parts_mut(self.columns)
+    pub(crate) fn shared(&mut self) -> SharedActivations<'_> {
+        SharedActivations {
+            of: PhantomData,
+            columns: self.columns,
+            values: self.values.as_mut_ptr(),
+            codes: self.codes.as_mut_ptr(),
+            scales: self.scales.as_mut_ptr(),
+            sums: self.sums.as_mut_ptr(),
+            scaled_sums: self.scaled_sums.as_mut_ptr(),
+            half_sums: self.half_sums.as_mut_ptr(),
+        }
     }
 
-    /// Splits rows into parts of `columns` elements, by which the rows' length is divisible, and which is divisible by 32
-    /// unless it is that length.
-    pub fn parts_mut(&mut self, columns: usize) -> impl ExactSizeIterator<Item = ActivationRow<'_>> {
-        debug_assert!(columns == self.columns || columns.is_multiple_of(GROUP) && self.columns.is_multiple_of(columns));
-        let groups = (columns / GROUP).max(1);
-        // Float weights take rows of any length; then there are no groups, and `chunks` of empty vectors must not end early.
-        let mut scales = self.scales.chunks_mut(groups);
-        let mut sums = self.sums.chunks_mut(groups);
-        let mut scaled_sums = self.scaled_sums.chunks_mut(groups);
-        let mut half_sums = self.half_sums.chunks_mut(groups * 2);
-        let codes = self.codes.chunks_mut(columns.max(1));
-        self.values.chunks_mut(columns.max(1)).zip(codes).map(move |(values, codes)| ActivationRow {
-            values,
-            codes,
-            scales: scales.next().unwrap_or_default(),
-            sums: sums.next().unwrap_or_default(),
-            scaled_sums: scaled_sums.next().unwrap_or_default(),
-            half_sums: half_sums.next().unwrap_or_default(),
-        })
+    /// Splits into rows that may be written side by side.
+    pub fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = ActivationRow<'_>> {
+        let (rows, columns) = (self.rows, self.columns);
+        let shared = self.shared();
+        // SAFETY: each row once, and the iterator has them all.
+        (0..rows).map(move |row| unsafe { shared.part(row, 0..columns) })
+    }
+}
+
+/// [`Activations`] whose parts threads write, each its own.
+pub(crate) struct SharedActivations<'a> {
+    of: PhantomData<&'a mut Activations>,
+    columns: usize,
+    values: *mut f32,
+    codes: *mut i8,
+    scales: *mut f32,
+    sums: *mut i32,
+    scaled_sums: *mut f32,
+    half_sums: *mut i16,
+}
+
+// SAFETY: whoever writes a part has it alone.
+unsafe impl Sync for SharedActivations<'_> {}
+
+impl<'a> SharedActivations<'a> {
+    /// Some columns of a row, from a whole group on.
+    ///
+    /// # Safety
+    /// The row has them, and nobody else touches their groups as long as the part is there.
+    pub(crate) unsafe fn part(&self, row: usize, columns: Range<usize>) -> ActivationRow<'a> {
+        let at = row * self.columns + columns.start;
+        let group = row * (self.columns / GROUP) + columns.start / GROUP;
+        let groups = columns.len() / GROUP;
+        // SAFETY: inside of what `resize` made, and the caller's alone.
+        unsafe {
+            ActivationRow {
+                values: from_raw_parts_mut(self.values.add(at), columns.len()),
+                codes: from_raw_parts_mut(self.codes.add(at), columns.len()),
+                scales: from_raw_parts_mut(self.scales.add(group), groups),
+                sums: from_raw_parts_mut(self.sums.add(group), groups),
+                scaled_sums: from_raw_parts_mut(self.scaled_sums.add(group), groups),
+                half_sums: from_raw_parts_mut(self.half_sums.add(2 * group), 2 * groups),
+            }
+        }
     }
 }
 

@@ -5,13 +5,13 @@
 //! machine, asking 8 KiB ahead made decoding 1.6 times as fast, and on another slower. So it is measured where it is used.
 
 use std::{
+    ops::Range,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::Instant,
 };
 
 use crate::{
     Activations, Format, Packed, Pool, Product, multiply,
-    product::Streams,
     simd::{Register, Simd, at_every_level},
 };
 
@@ -55,16 +55,16 @@ impl Coming {
     /// Bytes of each stream that are asked for at a time: soon the thread looks again whether there is work.
     const AT_ONCE: usize = 256;
 
-    /// Of `streams` of `weights`.
+    /// Of two streams: rows of matrices.
     #[inline(always)]
-    pub(crate) fn of(weights: &Packed, streams: &Streams) -> Self {
-        let [one, two] = streams;
+    pub(crate) fn of(streams: [(&Packed, Range<usize>); 2]) -> Self {
+        let [_, (weights, rows)] = &streams;
         // The second has as many rows as the first, or fewer.
-        if two.is_empty() {
+        if rows.is_empty() {
             return Self::NONE;
         }
-        let at = [one, two].map(|stream| weights.rows_from(stream.start).as_ptr());
-        Self { at, left: (weights.row_bytes() * two.len()).min(MOST_COMING_BYTES) }
+        let left = (weights.row_bytes() * rows.len()).min(MOST_COMING_BYTES);
+        Self { at: streams.map(|(weights, rows)| weights.rows_from(rows.start).as_ptr()), left }
     }
 
     /// Asks for some more; false when nothing is left.

@@ -6,29 +6,22 @@
 use std::cell::RefCell;
 
 use crate::{
-    Activations, Format, Packed, ahead, packed,
-    product::Streams,
+    Activations, Format, ahead, packed,
+    product::{Stream, Streams},
     simd::{LANES, Register, Simd, at_every_level},
 };
 
-/// Some rows of a product with a float matrix. `out` as in `quantized::product`, but as an address.
-pub(crate) fn product(matrix: &Packed, streams: &Streams, activations: &Activations, out: Out) {
-    SCRATCH.with_borrow_mut(|scratch| product_with(scratch, matrix, streams, activations, out));
+/// Products with some rows of float weights.
+///
+/// # Safety
+/// As for `quantized::product`.
+pub(crate) unsafe fn product(streams: &Streams<'_>, activations: &Activations) {
+    SCRATCH.with_borrow_mut(|scratch| product_with(scratch, streams, activations));
 }
 
 at_every_level! {
-    fn product_with(
-        scratch: &mut Scratch,
-        matrix: &Packed,
-        streams: &Streams,
-        activations: &Activations,
-        out: Out,
-    ) = rows
+    fn product_with(scratch: &mut Scratch, streams: &Streams<'_>, activations: &Activations) = rows
 }
-
-/// Where results go; each caller writes rows of its own.
-#[derive(Clone, Copy)]
-pub(crate) struct Out(pub(crate) *mut f32);
 
 /// A vector where no load crosses a line of the cache.
 #[derive(Clone, Copy)]
@@ -64,20 +57,14 @@ const PIECE: usize = 32;
 const BLOCK: (usize, usize) = (4, 22 * TOGETHER);
 
 #[inline(always)]
-unsafe fn rows<S: Simd>(
-    scratch: &mut Scratch,
-    matrix: &Packed,
-    streams: &Streams,
-    activations: &Activations,
-    out: Out,
-) {
+unsafe fn rows<S: Simd>(scratch: &mut Scratch, streams: &Streams<'_>, activations: &Activations) {
     unsafe {
         macro_rules! run {
             ($bytes:literal, $load:expr) => {
-                blocks::<S, $bytes>(scratch, matrix, streams, activations, out, $load)
+                blocks::<S, $bytes>(scratch, streams, activations, $load)
             };
         }
-        match matrix.format {
+        match streams[0].weights.format {
             Format::F16 => run!(2, |at| S::Register::load_f16(at.cast())),
             Format::BF16 => run!(2, |at| S::Register::load_bf16(at.cast())),
             _ => run!(4, |at| S::Register::load(at.cast())),
@@ -89,16 +76,15 @@ unsafe fn rows<S: Simd>(
 #[inline(always)]
 unsafe fn blocks<S: Simd, const BYTES: usize>(
     scratch: &mut Scratch,
-    matrix: &Packed,
-    streams: &Streams,
+    streams: &Streams<'_>,
     activations: &Activations,
-    out: Out,
     load: impl Fn(*const u8) -> S::Register + Copy,
 ) {
     unsafe {
+        let columns = activations.columns;
         let few = activations.rows < TOGETHER;
         let pair = few && S::Register::FLOAT_ROWS == 8;
-        let ahead = if few { ahead::bytes(matrix.format) } else { 0 };
+        let ahead = if few { ahead::bytes(streams[0].weights.format) } else { 0 };
         let fetch = |at: *const u8| {
             if ahead > 0 {
                 S::Register::prefetch(at.wrapping_add(ahead));
@@ -109,44 +95,45 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
         let mut taken = [0, 0];
         loop {
             // Eights of rows that are computed together: of both streams in turn where memory is the limit.
-            let (mut eights, mut count) = ([0; BLOCK.0], 0);
+            let (mut eights, mut count) = ([(0, 0); BLOCK.0], 0);
             for stream in 0..2 {
                 let most = if few { 1 } else { BLOCK.0 - count };
                 for _ in 0..most {
-                    let row = streams[stream].start + taken[stream];
-                    if row < streams[stream].end {
-                        (eights[count], count) = (row, count + 1);
+                    let row = streams[stream].rows.start + taken[stream];
+                    if row < streams[stream].rows.end {
+                        (eights[count], count) = ((stream, row), count + 1);
                         taken[stream] += packed::LANES;
                     }
                 }
             }
             let eights = &eights[..count];
-            let Some(&row) = eights.first() else { return };
+            let Some(&first) = eights.first() else { return };
+            let at_eight = |(stream, row): (usize, usize)| streams[stream].weights.rows_from(row).as_ptr();
             for at in (0..activations.rows).step_by(BLOCK.1) {
                 let rows = BLOCK.1.min(activations.rows - at);
                 scratch.sums.clear();
                 scratch.sums.resize(eights.len().max(2) * rows, [zero; packed::LANES]);
-                let vectors = matrix.columns / LANES;
+                let vectors = columns / LANES;
                 for vector in (0..vectors).step_by(PIECE) {
                     let piece = PIECE.min(vectors - vector);
-                    let values = activations.values.as_ptr().add(at * matrix.columns + vector * LANES);
+                    let values = activations.values.as_ptr().add(at * columns + vector * LANES);
                     let offset = vector * packed::LANES * LANES * BYTES;
                     if pair {
                         // Where there is no second eight, nobody wants its results.
-                        let weights = [row, *eights.get(1).unwrap_or(&row)];
-                        let weights = weights.map(|eight| matrix.rows_from(eight).as_ptr().add(offset));
+                        let weights = [first, *eights.get(1).unwrap_or(&first)];
+                        let weights = weights.map(|eight| at_eight(eight).add(offset));
                         for a in 0..rows {
                             let sums = scratch.sums.as_mut_ptr().add(a);
-                            let (values, sums) = (values.add(a * matrix.columns), [sums, sums.add(rows)]);
+                            let (values, sums) = (values.add(a * columns), [sums, sums.add(rows)]);
                             two_streams::<S::Register, BYTES>(weights, piece, values, sums, fetch, load);
                         }
                         continue;
                     }
                     for (&eight, sums) in eights.iter().zip(scratch.sums.chunks_exact_mut(rows)) {
-                        let weights = matrix.rows_from(eight).as_ptr().add(offset);
+                        let weights = at_eight(eight).add(offset);
                         if few {
                             for (a, sums) in sums.iter_mut().enumerate() {
-                                let values = values.add(a * matrix.columns);
+                                let values = values.add(a * columns);
                                 let ask = |vector: usize| {
                                     for line in (0..EIGHT * BYTES).step_by(64) {
                                         fetch(weights.wrapping_add(vector * EIGHT * BYTES + line));
@@ -161,12 +148,12 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
                             }
                             let lines = lines.cast_const().cast();
                             let then = weights.wrapping_add(piece * EIGHT * BYTES);
-                            meet::<S::Register, BYTES>(lines, piece, values, matrix.columns, sums, then);
+                            meet::<S::Register, BYTES>(lines, piece, values, columns, sums, then);
                         }
                     }
                 }
-                for (&eight, sums) in eights.iter().zip(scratch.sums.chunks_exact(rows)) {
-                    finish::<S>(matrix, eight, activations, at, sums, out);
+                for (&(stream, row), sums) in eights.iter().zip(scratch.sums.chunks_exact(rows)) {
+                    finish::<S>(&streams[stream], row, activations, at, sums);
                 }
             }
         }
@@ -321,15 +308,9 @@ unsafe fn tile<V: Register, const R: usize, const A: usize, const BYTES: usize>(
 
 /// Writes the results of eight rows of weights, to which the columns that make no vector are added here.
 #[inline(always)]
-unsafe fn finish<S: Simd>(
-    matrix: &Packed,
-    first: usize,
-    activations: &Activations,
-    at: usize,
-    sums: &[Eight],
-    out: Out,
-) {
+unsafe fn finish<S: Simd>(stream: &Stream<'_>, first: usize, activations: &Activations, at: usize, sums: &[Eight]) {
     unsafe {
+        let Stream { weights: matrix, out, .. } = stream;
         let (columns, bytes) = (matrix.columns, matrix.format.block_bytes());
         let whole = columns / LANES * LANES;
         let rest = matrix.rows_from(first).as_ptr().add(packed::LANES * whole * bytes);
@@ -341,7 +322,7 @@ unsafe fn finish<S: Simd>(
                     sum += element(matrix.format, rest.add(row * (columns - whole) * bytes), column - whole)
                         * *values.add(column);
                 }
-                *out.0.add((at + a) * matrix.rows + first + row) = sum;
+                *out.add((at + a) * matrix.rows + first + row) = sum;
             }
         }
     }

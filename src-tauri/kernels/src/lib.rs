@@ -40,7 +40,7 @@ pub use format::{Format, Matrix};
 pub use memory::{Arena, Piece};
 pub use packed::Packed;
 pub use pool::Pool;
-pub use product::{Product, multiply};
+pub use product::{Next, Product, multiply, multiply_gated};
 pub use simd::{Level, level};
 
 #[cfg(test)]

@@ -96,8 +96,44 @@ fn run(level: Level, threads: usize, matrix: Matrix<'_>, activations: &Activatio
     let mut out = vec![f32::NAN; activations.rows() * matrix.rows];
     let mut pool = Pool::new(threads).expect("threads");
     let weights = &Packed::for_level(level, &mut pool, &matrix, &mut Arena::default()).expect("memory");
-    multiply_at(level, &mut pool, activations, &mut [Product { weights, out: &mut out }], Some(weights));
+    multiply_at(level, &mut pool, activations, &mut [Product { weights, out: &mut out }], Some(Next::Product(weights)));
     out
+}
+
+#[test]
+fn gated_products_are_those_of_each_step_to_the_last_bit() {
+    let mut random = Random(11);
+    let formats = [Format::Q4_0, Format::Q6K, Format::F16];
+    for (one, two) in formats.into_iter().flat_map(|one| formats.map(|two| (one, two))) {
+        for (width, tokens, threads) in [(32, 1, 2), (416, 1, 1), (416, 1, 3), (416, 5, 2), (96, 40, 3), (50, 2, 2)] {
+            let columns = 256;
+            let mut pool = Pool::new(threads).expect("threads");
+            let [gate, up] = [one, two].map(|format| {
+                let bytes = weights(&mut random, format, width, columns, false);
+                let matrix = Matrix::new(format, width, columns, &bytes).expect("a matrix");
+                Packed::new(&mut pool, &matrix, &mut Arena::default()).expect("memory")
+            });
+            let from = activations(&mut random, tokens, columns);
+            let mut products = [&gate, &up].map(|weights| (weights, vec![0.0; tokens * width]));
+            let mut each = products.each_mut().map(|(weights, out)| Product { weights, out });
+            multiply(&mut pool, &from, &mut each, Some(Next::Gated([&gate, &up])));
+            let mut expected = Activations::default();
+            expected.resize(tokens, width);
+            let [(_, gates), (_, ups)] = &products;
+            for ((mut row, gate), up) in expected.rows_mut().zip(gates.chunks(width)).zip(ups.chunks(width)) {
+                ops::silu_times(gate, up, row.values);
+                row.quantize();
+            }
+            let mut got = Activations::default();
+            let products = products.each_mut().map(|(weights, out)| Product { weights, out });
+            multiply_gated(&mut pool, &from, products, &mut got, None);
+            let of = format!("{one:?}, {two:?}, {tokens} rows of {width}, {threads} threads");
+            assert_eq!(got.values, expected.values, "{of}");
+            assert_eq!((&got.codes, &got.scales), (&expected.codes, &expected.scales), "{of}");
+            assert_eq!((&got.sums, &got.half_sums), (&expected.sums, &expected.half_sums), "{of}");
+            assert_eq!(got.scaled_sums, expected.scaled_sums, "{of}");
+        }
+    }
 }
 
 #[test]
@@ -245,18 +281,6 @@ fn codes_are_the_nearest() {
     for (i, codes) in activations.codes.chunks(16).enumerate() {
         assert_eq!(codes.iter().map(|&code| i16::from(code)).sum::<i16>(), activations.half_sums[i]);
     }
-}
-
-#[test]
-fn parts_of_rows_are_quantized_like_whole_ones() {
-    let whole = activations(&mut Random(12), 3, 192);
-    let mut parts = Activations::default();
-    parts.resize(3, 192);
-    parts.values_mut().copy_from_slice(&whole.values);
-    assert_eq!(parts.parts_mut(64).len(), 9);
-    parts.parts_mut(64).for_each(|mut part| part.quantize());
-    assert!(parts.codes == whole.codes && parts.scales == whole.scales && parts.half_sums == whole.half_sums);
-    assert!(parts.sums == whole.sums && parts.scaled_sums == whole.scaled_sums);
 }
 
 #[test]

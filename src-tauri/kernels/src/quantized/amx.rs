@@ -12,7 +12,11 @@ use super::{
     words::Words,
     x86::{Apart, As, accumulate, multiply, scaled, take_apart},
 };
-use crate::{Activations, Packed, activations::GROUP, product::Streams};
+use crate::{
+    Activations,
+    activations::GROUP,
+    product::{Stream, Streams},
+};
 
 /// Rows of activations from which on tiles are used.
 pub(super) const ROWS: usize = tiles::ROWS;
@@ -72,26 +76,24 @@ unsafe fn multiply_tiles<B: Blocks>(
     }
 }
 
-/// Some rows of `matrix` times every row of activations, of which there are at least [`ROWS`].
+/// Some rows of weights times every row of activations, of which there are at least [`ROWS`].
 ///
 /// # Safety
 /// As for the product without; the processor has AMX, and AVX-512 with VNNI.
 #[inline(always)]
 pub(super) unsafe fn product<B: Blocks>(
     tile: &mut Vec<Apart<__m512i>>,
-    matrix: &Packed,
-    streams: &Streams,
+    streams: &Streams<'_>,
     activations: &Activations,
-    out: *mut f32,
 ) {
     unsafe {
         let _shapes = Shapes::set(if in_halves::<B>() { 4 } else { 8 });
-        for rows in streams {
+        for Stream { weights, rows, out } in streams {
             for row in rows.clone().step_by(__m512i::ROWS) {
-                take_apart::<__m512i, B, true>(matrix, row, tile);
+                take_apart::<__m512i, B, true>(weights, row, tile);
                 let (out, count) = (out.add(row), rows.end - row);
-                let done = multiply_tiles::<B>(tile, activations, out, matrix.rows, count);
-                multiply::<Vnni512, B, true>(tile, activations, done, out, matrix.rows, count);
+                let done = multiply_tiles::<B>(tile, activations, out, weights.rows, count);
+                multiply::<Vnni512, B, true>(tile, activations, done, out, weights.rows, count);
             }
         }
     }

@@ -1,6 +1,9 @@
 //! Products of a few rows of activations on x86: weights are taken apart on the way.
 
-use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+use std::{
+    arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch},
+    ops::Range,
+};
 
 use super::{
     dot::Dot,
@@ -9,7 +12,12 @@ use super::{
     words::Words,
     x86::{As, accumulate, add_group, codes_of_group, zero},
 };
-use crate::{Activations, Packed, activations::GROUP, ahead, product::Streams};
+use crate::{
+    Activations,
+    activations::GROUP,
+    ahead,
+    product::{Stream, Streams},
+};
 
 /// Asks for what lies `ahead` bytes ahead of group `in_block`, unless that is 0.
 #[inline(always)]
@@ -34,26 +42,24 @@ fn fetch<V: Words, B: Blocks>(at: *const u8, in_block: usize, ahead: usize) {
 /// Groups of a stream that are computed before the other's turn.
 const TURN: usize = 8;
 
-/// Some rows of `matrix` times rows `at..at + A` of the activations.
+/// Some rows of weights times rows `at..at + A` of the activations.
 #[inline(always)]
 pub(super) unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
-    matrix: &Packed,
-    streams: &Streams,
+    streams: &Streams<'_>,
     activations: &Activations,
     at: usize,
-    out: *mut f32,
 ) {
     unsafe {
-        let ahead = ahead::bytes(matrix.format);
+        let ahead = ahead::bytes(streams[0].weights.format);
         let from: [From; A] = std::array::from_fn(|a| From::row(activations, at + a));
-        let blocks = matrix.columns / GROUP / B::GROUPS;
-        for step in (0..streams[0].len()).step_by(D::Words::ROWS) {
-            let rows = [streams[0].start + step, streams[1].start + step];
-            let count = if rows[1] < streams[1].end { 2 } else { 1 };
+        let blocks = activations.columns / GROUP / B::GROUPS;
+        for step in (0..streams[0].rows.len()).step_by(D::Words::ROWS) {
+            let rows = [0, 1].map(|stream: usize| streams[stream].rows.start + step);
+            let count = if rows[1] < streams[1].rows.end { 2 } else { 1 };
             let mut results = [[D::Words::splat(0.0); A]; 2];
             for turn in (0..blocks).step_by(TURN / B::GROUPS) {
                 for stream in 0..count {
-                    let start = matrix.rows_from(rows[stream]).as_ptr();
+                    let start = streams[stream].weights.rows_from(rows[stream]).as_ptr();
                     let mut sums = [[D::Words::splat32(0); 2]; 4];
                     for index in turn..blocks.min(turn + TURN / B::GROUPS) {
                         let block = start.add(index * D::Words::ROWS * B::BYTES);
@@ -82,9 +88,10 @@ pub(super) unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
                 }
             }
             for stream in 0..count {
+                let Stream { weights, rows: Range { end, .. }, out } = streams[stream];
                 for a in 0..A {
-                    let out = out.add((at + a) * matrix.rows + rows[stream]);
-                    D::Words::store(out, results[stream][a], streams[stream].end - rows[stream]);
+                    let out = out.add((at + a) * weights.rows + rows[stream]);
+                    D::Words::store(out, results[stream][a], end - rows[stream]);
                 }
             }
         }

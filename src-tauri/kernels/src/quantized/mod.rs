@@ -24,31 +24,24 @@ mod words;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::{Activations, Level, Packed, product::Streams};
+use crate::{Activations, Level, product::Streams};
 
-/// Some rows of a product with a quantized matrix.
+/// Products with some rows of quantized weights.
 ///
 /// # Safety
-/// `out` is good for `activations.rows * matrix.rows` elements, of which nobody else touches those of these
-/// rows; the shapes fit; the processor has `level`.
-pub(crate) unsafe fn product(
-    level: Level,
-    matrix: &Packed,
-    streams: &Streams,
-    activations: &Activations,
-    out: *mut f32,
-) {
+/// What is said of [`Streams`] holds, and nobody else touches these results; the shapes fit; the processor has `level`.
+pub(crate) unsafe fn product(level: Level, streams: &Streams<'_>, activations: &Activations) {
     #[cfg(target_arch = "x86_64")]
     if level != Level::Portable {
         // SAFETY: the caller's promises.
-        return unsafe { x86::product(level, matrix, streams, activations, out) };
+        return unsafe { x86::product(level, streams, activations) };
     }
     #[cfg(target_arch = "aarch64")]
     if level != Level::Portable {
         // SAFETY: the caller's promises.
-        return unsafe { neon::product(level, matrix, streams, activations, out) };
+        return unsafe { neon::product(level, streams, activations) };
     }
     let _ = level;
     // SAFETY: the caller's promises.
-    unsafe { portable::product(matrix, streams, activations, out) }
+    unsafe { portable::product(streams, activations) }
 }

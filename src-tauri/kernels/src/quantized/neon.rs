@@ -13,7 +13,12 @@ use super::{
     neon_formats::{At, Blocks, Codes, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Scales},
     shared::{From, each_group, for_format, rows_together},
 };
-use crate::{Activations, Level, Packed, activations::GROUP, packed::LANES, product::Streams};
+use crate::{
+    Activations, Level, Packed,
+    activations::GROUP,
+    packed::LANES,
+    product::{Stream, Streams},
+};
 
 /// From this many rows of activations on, taking weights apart once pays.
 const ROWS_FOR_TILES: usize = 8;
@@ -257,26 +262,13 @@ unsafe fn multiply<D: Dot, B: Blocks, const A: usize>(
 /// Runs the product with the format's and the processor's kernel.
 ///
 /// # Safety
-/// `out` is good for `activations.rows * matrix.rows` elements, of which nobody else touches those of these
-/// rows; the shapes fit; the processor has `level`, which is not `Portable`.
-pub(super) unsafe fn product(
-    level: Level,
-    matrix: &Packed,
-    streams: &Streams,
-    activations: &Activations,
-    out: *mut f32,
-) {
+/// As [`super::product`]; `level` is not `Portable`.
+pub(super) unsafe fn product(level: Level, streams: &Streams<'_>, activations: &Activations) {
     macro_rules! with {
         ($features:literal, $dot:ty, $tile:ident) => {{
             #[target_feature(enable = $features)]
-            unsafe fn run<B: Blocks>(
-                tile: &mut Vec<Apart>,
-                matrix: &Packed,
-                streams: &Streams,
-                activations: &Activations,
-                out: *mut f32,
-            ) {
-                for &Range { start: first, end } in streams {
+            unsafe fn run<B: Blocks>(tile: &mut Vec<Apart>, streams: &Streams<'_>, activations: &Activations) {
+                for &Stream { weights: matrix, rows: Range { start: first, end }, out } in streams {
                     unsafe {
                         if activations.rows >= ROWS_FOR_TILES {
                             many::<$dot, B>(tile, matrix, first, end, activations, out);
@@ -296,7 +288,7 @@ pub(super) unsafe fn product(
                     }
                 }
             }
-            unsafe { for_format!(matrix.format, run($tile, matrix, streams, activations, out)) }
+            unsafe { for_format!(streams[0].weights.format, run($tile, streams, activations)) }
         }};
     }
     // Borrowed out here: a closure inside of a kernel would not have its instruction set.

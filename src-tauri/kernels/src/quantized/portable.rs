@@ -1,12 +1,24 @@
 //! Products in plain Rust: the reference, and the way of processors without a kernel of their own.
 
-use crate::{Activations, Format, Packed, decode::Block, product::Streams};
+use crate::{
+    Activations, Format,
+    decode::Block,
+    product::{Stream, Streams},
+};
 
 /// See [`super::product`].
 ///
 /// # Safety
 /// The same.
-pub(super) unsafe fn product(matrix: &Packed, streams: &Streams, activations: &Activations, out: *mut f32) {
+pub(super) unsafe fn product(streams: &Streams<'_>, activations: &Activations) {
+    for stream in streams {
+        // SAFETY: the same.
+        unsafe { rows(stream, activations) };
+    }
+}
+
+unsafe fn rows(stream: &Stream<'_>, activations: &Activations) {
+    let Stream { weights: matrix, rows, out } = stream;
     let len = matrix.format.block_len();
     let mut bytes = vec![0; matrix.format.block_bytes()];
     let groups = matrix.columns / 32;
@@ -14,7 +26,7 @@ pub(super) unsafe fn product(matrix: &Packed, streams: &Streams, activations: &A
     let affine = matches!(matrix.format, Format::Q4_1 | Format::Q5_1 | Format::Q2K | Format::Q4K | Format::Q5K);
     let mut block = Block::new();
     let mut sums = vec![0.0_f32; activations.rows];
-    for row in streams.iter().cloned().flatten() {
+    for row in rows.clone() {
         sums.fill(0.0);
         for index in 0..matrix.columns / len {
             matrix.block(row, index, &mut bytes);

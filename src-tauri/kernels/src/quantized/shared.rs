@@ -60,18 +60,18 @@ pub(super) use rows_together;
 
 /// Calls the kernel `$run` for the caller's type of a quantized format.
 macro_rules! for_format {
-    ($format:expr, $run:ident($tile:expr, $matrix:expr, $streams:expr, $activations:expr, $out:expr)) => {
+    ($format:expr, $run:ident($tile:expr, $streams:expr, $activations:expr)) => {
         match $format {
-            $crate::Format::Q4_0 => $run::<Q4_0>($tile, $matrix, $streams, $activations, $out),
-            $crate::Format::Q4_1 => $run::<Q4_1>($tile, $matrix, $streams, $activations, $out),
-            $crate::Format::Q5_0 => $run::<Q5_0>($tile, $matrix, $streams, $activations, $out),
-            $crate::Format::Q5_1 => $run::<Q5_1>($tile, $matrix, $streams, $activations, $out),
-            $crate::Format::Q8_0 => $run::<Q8_0>($tile, $matrix, $streams, $activations, $out),
-            $crate::Format::Q2K => $run::<Q2K>($tile, $matrix, $streams, $activations, $out),
-            $crate::Format::Q3K => $run::<Q3K>($tile, $matrix, $streams, $activations, $out),
-            $crate::Format::Q4K => $run::<Q4K>($tile, $matrix, $streams, $activations, $out),
-            $crate::Format::Q5K => $run::<Q5K>($tile, $matrix, $streams, $activations, $out),
-            $crate::Format::Q6K => $run::<Q6K>($tile, $matrix, $streams, $activations, $out),
+            $crate::Format::Q4_0 => $run::<Q4_0>($tile, $streams, $activations),
+            $crate::Format::Q4_1 => $run::<Q4_1>($tile, $streams, $activations),
+            $crate::Format::Q5_0 => $run::<Q5_0>($tile, $streams, $activations),
+            $crate::Format::Q5_1 => $run::<Q5_1>($tile, $streams, $activations),
+            $crate::Format::Q8_0 => $run::<Q8_0>($tile, $streams, $activations),
+            $crate::Format::Q2K => $run::<Q2K>($tile, $streams, $activations),
+            $crate::Format::Q3K => $run::<Q3K>($tile, $streams, $activations),
+            $crate::Format::Q4K => $run::<Q4K>($tile, $streams, $activations),
+            $crate::Format::Q5K => $run::<Q5K>($tile, $streams, $activations),
+            $crate::Format::Q6K => $run::<Q6K>($tile, $streams, $activations),
             $crate::Format::F32 | $crate::Format::F16 | $crate::Format::BF16 => {
                 unreachable!("floats have kernels of their own")
             }

@@ -17,7 +17,11 @@ use super::{
     shared::{From, each_group, for_format, rows_together},
     words::{Words, bits},
 };
-use crate::{Activations, Level, Packed, activations::GROUP, product::Streams};
+use crate::{
+    Activations, Level, Packed,
+    activations::GROUP,
+    product::{Stream, Streams},
+};
 
 /// What has to be subtracted from the codes that an instruction set multiplies.
 #[inline(always)]
@@ -227,23 +231,17 @@ unsafe fn multiply_some<D: Dot, B: Blocks, const SIGNED: bool, const A: usize>(
     }
 }
 
-/// Some rows of `matrix` times every row of activations, as is fastest for so many.
+/// Some rows of weights times every row of activations, as is fastest for so many.
 #[inline(always)]
-unsafe fn any<D: Dot, B: Blocks>(
-    tile: &mut Vec<Apart<D::Words>>,
-    matrix: &Packed,
-    streams: &Streams,
-    activations: &Activations,
-    out: *mut f32,
-) {
+unsafe fn any<D: Dot, B: Blocks>(tile: &mut Vec<Apart<D::Words>>, streams: &Streams<'_>, activations: &Activations) {
     unsafe {
         // Up to how many rows weights are taken apart on the way, and how many share what is in registers.
         let (few, together) = if D::Words::WIDE { (8, 8) } else { (7, 4) };
         if activations.rows > few {
-            for rows in streams {
+            for Stream { weights, rows, out } in streams {
                 for row in rows.clone().step_by(D::Words::ROWS) {
-                    take_apart::<D::Words, B, false>(matrix, row, tile);
-                    multiply::<D, B, false>(tile, activations, 0, out.add(row), matrix.rows, rows.end - row);
+                    take_apart::<D::Words, B, false>(weights, row, tile);
+                    multiply::<D, B, false>(tile, activations, 0, out.add(row), weights.rows, rows.end - row);
                 }
             }
             return;
@@ -252,14 +250,14 @@ unsafe fn any<D: Dot, B: Blocks>(
         while at < activations.rows {
             let rows = together.min(activations.rows - at);
             match rows {
-                1 => few_rows::<D, B, 1>(matrix, streams, activations, at, out),
-                2 => few_rows::<D, B, 2>(matrix, streams, activations, at, out),
-                3 => few_rows::<D, B, 3>(matrix, streams, activations, at, out),
-                4 => few_rows::<D, B, 4>(matrix, streams, activations, at, out),
-                5 if D::Words::WIDE => few_rows::<D, B, 5>(matrix, streams, activations, at, out),
-                6 if D::Words::WIDE => few_rows::<D, B, 6>(matrix, streams, activations, at, out),
-                7 if D::Words::WIDE => few_rows::<D, B, 7>(matrix, streams, activations, at, out),
-                8 if D::Words::WIDE => few_rows::<D, B, 8>(matrix, streams, activations, at, out),
+                1 => few_rows::<D, B, 1>(streams, activations, at),
+                2 => few_rows::<D, B, 2>(streams, activations, at),
+                3 => few_rows::<D, B, 3>(streams, activations, at),
+                4 => few_rows::<D, B, 4>(streams, activations, at),
+                5 if D::Words::WIDE => few_rows::<D, B, 5>(streams, activations, at),
+                6 if D::Words::WIDE => few_rows::<D, B, 6>(streams, activations, at),
+                7 if D::Words::WIDE => few_rows::<D, B, 7>(streams, activations, at),
+                8 if D::Words::WIDE => few_rows::<D, B, 8>(streams, activations, at),
                 _ => unreachable!("more than share registers"),
             }
             at += rows;
@@ -275,30 +273,21 @@ thread_local! {
 /// Runs the product with the format's and the processor's kernel.
 ///
 /// # Safety
-/// `out` is good for `activations.rows * matrix.rows` elements, of which nobody else touches those of these
-/// rows; the shapes fit; the processor has `level`, which is not `Portable`.
-pub(super) unsafe fn product(
-    level: Level,
-    matrix: &Packed,
-    streams: &Streams,
-    activations: &Activations,
-    out: *mut f32,
-) {
+/// As [`super::product`]; `level` is not `Portable`.
+pub(super) unsafe fn product(level: Level, streams: &Streams<'_>, activations: &Activations) {
     macro_rules! with {
         ($features:literal, $dot:ty, $tile:ident, $product:path) => {{
             #[target_feature(enable = $features)]
             unsafe fn run<B: Blocks>(
                 tile: &mut Vec<Apart<<$dot as Dot>::Words>>,
-                matrix: &Packed,
-                streams: &Streams,
+                streams: &Streams<'_>,
                 activations: &Activations,
-                out: *mut f32,
             ) {
-                unsafe { $product(tile, matrix, streams, activations, out) }
+                unsafe { $product(tile, streams, activations) }
             }
             // Borrowed out here: a closure inside of a kernel would not have its instruction set.
             $tile.with_borrow_mut(|tile| unsafe {
-                for_format!(matrix.format, run(tile, matrix, streams, activations, out))
+                for_format!(streams[0].weights.format, run(tile, streams, activations))
             })
         }};
     }
