@@ -63,7 +63,7 @@ impl Coming {
         if rows.is_empty() {
             return Self::NONE;
         }
-        let left = (weights.row_bytes() * rows.len()).min(MOST_COMING_BYTES);
+        let left = (weights.row_bytes * rows.len()).min(MOST_COMING_BYTES);
         Self { at: streams.map(|(weights, rows)| weights.rows_from(rows.start).as_ptr()), left }
     }
 

@@ -36,6 +36,8 @@ pub struct Packed {
     pub(crate) columns: usize,
     /// Rows that lie side by side.
     pub(crate) lanes: usize,
+    /// Bytes of a row, wherever they lie.
+    pub(crate) row_bytes: usize,
     bytes: Piece,
 }
 
@@ -63,7 +65,7 @@ impl Packed {
                 }
             }
         });
-        Ok(Self { format, rows, columns, lanes, bytes })
+        Ok(Self { format, rows, columns, lanes, row_bytes: matrix.row_bytes(), bytes })
     }
 
     /// Bytes that a matrix takes when it is packed.
@@ -76,17 +78,10 @@ impl Packed {
         self.bytes.len()
     }
 
-    /// Bytes of a row, wherever they lie.
-    #[inline(always)]
-    pub(crate) fn row_bytes(&self) -> usize {
-        self.columns / self.format.block_len() * self.format.block_bytes()
-    }
-
     /// The rows that lie side by side from `first` on, the first of such.
     #[inline(always)]
     pub(crate) fn rows_from(&self, first: usize) -> &[u8] {
-        let row_bytes = self.row_bytes();
-        &self.bytes[first * row_bytes..][..self.lanes * row_bytes]
+        &self.bytes[first * self.row_bytes..][..self.lanes * self.row_bytes]
     }
 
     /// Block `index` of row `row` as it was in the file.

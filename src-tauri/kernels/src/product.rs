@@ -59,6 +59,14 @@ pub(crate) struct Stream<'a> {
     pub(crate) out: *mut f32,
 }
 
+impl Stream<'_> {
+    /// Where its weights begin.
+    #[inline(always)]
+    pub(crate) fn start(&self) -> *const u8 {
+        if self.rows.is_empty() { std::ptr::null() } else { self.weights.rows_from(self.rows.start).as_ptr() }
+    }
+}
+
 /// Two streams through memory, which gives more to two than to one, of weights in one format. The second has as many rows as
 /// the first or fewer, or none.
 pub(crate) type Streams<'a> = [Stream<'a>; 2];
@@ -272,8 +280,8 @@ impl<Rows: Iterator<Item = usize> + Clone> Share<Rows> {
                 self.streams = cut.share(self.rows.next()?, self.thread, self.threads);
                 self.begun += 1;
             }
-            // Ever smaller ones.
-            let len = (self.steps - taken).div_ceil(PIECES);
+            // Ever smaller ones, unless nobody helps.
+            let len = (self.steps - taken).div_ceil(PIECES.min(self.threads));
             Some((taken + len).min(self.before + cut.steps(&self.streams)))
         })?;
         let of_stream = |stream: &Range<usize>| {

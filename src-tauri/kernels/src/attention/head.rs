@@ -5,13 +5,51 @@ use std::marker::PhantomData;
 use super::{PAGE, PART};
 use crate::simd::{LANES, Register, Simd, at_every_level};
 
-/// A query of a head's tile.
-pub(super) struct Query {
-    pub(super) query: *const f32,
-    /// Where its result belongs.
-    pub(super) out: *mut f32,
+/// Queries that share a key and value head: of one or several query heads, and of consecutive tokens.
+#[derive(Clone, Copy)]
+pub(super) struct Queries {
+    /// Of the first token's first head; the next head's follows.
+    pub(super) from: *const f32,
+    /// Where the results belong, in the same order.
+    pub(super) to: *mut f32,
+    pub(super) tokens: usize,
+    pub(super) heads: usize,
+    pub(super) head_dim: usize,
+    /// Elements from one token to the next.
+    pub(super) stride: usize,
+    /// Of the first token.
+    pub(super) first_position: usize,
+}
+
+// SAFETY: each thread has queries, and places for results, of its own.
+unsafe impl Sync for Queries {}
+
+/// One of them.
+#[derive(Clone, Copy)]
+struct Query {
+    from: *const f32,
+    to: *mut f32,
     /// Positions it sees.
-    pub(super) limit: usize,
+    limit: usize,
+}
+
+impl Queries {
+    pub(super) fn len(&self) -> usize {
+        self.tokens * self.heads
+    }
+
+    /// Those of one of the heads.
+    pub(super) fn of_head(&self, head: usize) -> Self {
+        let at = head * self.head_dim;
+        Self { from: self.from.wrapping_add(at), to: self.to.wrapping_add(at), heads: 1, ..*self }
+    }
+
+    fn get(&self, index: usize) -> Query {
+        let (token, head) = (index / self.heads, index % self.heads);
+        let at = token * self.stride + head * self.head_dim;
+        let limit = self.first_position + token + 1;
+        Query { from: self.from.wrapping_add(at), to: self.to.wrapping_add(at), limit }
+    }
 }
 
 /// What the elements of a cache are in memory: half precision in a `u16`, a code in an `i8`, or an `f32`.
@@ -58,15 +96,15 @@ pub(super) struct Head<'a, E> {
 }
 
 at_every_level! {
-    pub(super) fn attend_f16(head: Head<'_, u16>, queries: &[Query], part: usize, found: *mut f32) = attend_part
+    pub(super) fn attend_f16(head: Head<'_, u16>, queries: Queries, part: usize, found: Option<*mut f32>) = attend_part
 }
 
 at_every_level! {
-    pub(super) fn attend_q8(head: Head<'_, i8>, queries: &[Query], part: usize, found: *mut f32) = attend_part
+    pub(super) fn attend_q8(head: Head<'_, i8>, queries: Queries, part: usize, found: Option<*mut f32>) = attend_part
 }
 
 at_every_level! {
-    pub(super) fn attend_f32(head: Head<'_, f32>, queries: &[Query], part: usize, found: *mut f32) = attend_part
+    pub(super) fn attend_f32(head: Head<'_, f32>, queries: Queries, part: usize, found: Option<*mut f32>) = attend_part
 }
 
 /// Floats that a part comes to for one query: the weighted sum of its values, the largest score and the sum of weights.
@@ -74,24 +112,25 @@ pub(super) const fn found_len(head_dim: usize) -> usize {
     head_dim + 2
 }
 
-/// What part `part` of the positions comes to for queries that share one key and value head, [`found_len`] floats each.
+/// What part `part` of the positions comes to for the queries, [`found_len`] floats each; where there is no other, their
+/// results.
 #[inline(always)]
-unsafe fn attend_part<S: Simd>(head: Head<'_, impl Element>, queries: &[Query], part: usize, found: *mut f32) {
+unsafe fn attend_part<S: Simd>(head: Head<'_, impl Element>, all: Queries, part: usize, found: Option<*mut f32>) {
     let most = S::SUMS.min(8);
-    for (index, queries) in queries.chunks(most).enumerate() {
-        // SAFETY: `attend` checked the pages, and has room for what all queries find; `queries.len()` is their number.
+    for first in (0..all.len()).step_by(most) {
+        // SAFETY: `attend` checked the pages, and has room for what all queries find; so many are left.
         unsafe {
-            let found = found.add(index * most * found_len(head.head_dim));
-            match queries.len() {
-                1 => together::<S, _, 1>(head, queries, part, found),
-                2 => together::<S, _, 2>(head, queries, part, found),
-                3 => together::<S, _, 3>(head, queries, part, found),
-                4 => together::<S, _, 4>(head, queries, part, found),
-                5 if S::SUMS >= 5 => together::<S, _, 5>(head, queries, part, found),
-                6 if S::SUMS >= 6 => together::<S, _, 6>(head, queries, part, found),
-                7 if S::SUMS >= 7 => together::<S, _, 7>(head, queries, part, found),
-                8 if S::SUMS >= 8 => together::<S, _, 8>(head, queries, part, found),
-                _ => unreachable!("chunks have no more"),
+            let found = found.map(|found| found.add(first * found_len(head.head_dim)));
+            match (all.len() - first).min(most) {
+                1 => together::<S, _, 1>(head, all, first, part, found),
+                2 => together::<S, _, 2>(head, all, first, part, found),
+                3 => together::<S, _, 3>(head, all, first, part, found),
+                4 => together::<S, _, 4>(head, all, first, part, found),
+                5 if S::SUMS >= 5 => together::<S, _, 5>(head, all, first, part, found),
+                6 if S::SUMS >= 6 => together::<S, _, 6>(head, all, first, part, found),
+                7 if S::SUMS >= 7 => together::<S, _, 7>(head, all, first, part, found),
+                8 if S::SUMS >= 8 => together::<S, _, 8>(head, all, first, part, found),
+                _ => unreachable!("not so many together"),
             }
         }
     }
@@ -100,41 +139,46 @@ unsafe fn attend_part<S: Simd>(head: Head<'_, impl Element>, queries: &[Query], 
 #[inline(always)]
 unsafe fn together<S: Simd, E: Element, const N: usize>(
     head: Head<'_, E>,
-    queries: &[Query],
+    all: Queries,
+    first_query: usize,
     part: usize,
-    found: *mut f32,
+    found: Option<*mut f32>,
 ) {
-    let (first, stride) = (part * PART, found_len(head.head_dim));
+    let first = part * PART;
+    let queries: [Query; N] = std::array::from_fn(|n| all.get(first_query + n));
     unsafe {
-        let mut positions = 0;
-        for query in queries {
-            positions = positions.max(query.limit);
-        }
-        let count = positions.saturating_sub(first).min(PART);
+        // Later queries see more.
+        let count = queries[N - 1].limit.saturating_sub(first).min(PART);
         let mut scores = [[0.0_f32; PART]; N];
         // More sums than the registers are good for would be in memory.
         let two = 2 * N <= S::SUMS;
         if two {
-            score::<S, E, N, 2>(head, first, count, queries, &mut scores);
+            score::<S, E, N, 2>(head, first, count, &queries, &mut scores);
         } else {
-            score::<S, E, N, 1>(head, first, count, queries, &mut scores);
+            score::<S, E, N, 1>(head, first, count, &queries, &mut scores);
         }
+        let (mut to, mut factors) = (queries.map(|query| query.to), [1.0; N]);
         for n in 0..N {
             let seen = queries[n].limit.saturating_sub(first).min(count);
             let Softmax { largest, total } = softmax::<S>(&mut scores[n], seen);
-            let end = found.add(n * stride + head.head_dim);
-            (*end, *end.add(1)) = (largest, total);
+            if let Some(found) = found {
+                to[n] = found.add(n * found_len(head.head_dim));
+                let end = to[n].add(head.head_dim);
+                (*end, *end.add(1)) = (largest, total);
+            } else {
+                factors[n] = 1.0 / total;
+            }
             if E::SCALED {
                 scale_weights::<S, E>(head, first, &mut scores[n], seen);
             }
         }
         let mut element = 0;
         while two && element + 2 * LANES <= head.head_dim {
-            weigh::<S, E, N, 2>(head, element, first, count, &scores, found.add(element));
+            weigh::<S, E, N, 2>(head, element, first, count, &scores, &to, &factors);
             element += 2 * LANES;
         }
         while element < head.head_dim {
-            weigh::<S, E, N, 1>(head, element, first, count, &scores, found.add(element));
+            weigh::<S, E, N, 1>(head, element, first, count, &scores, &to, &factors);
             element += LANES;
         }
     }
@@ -146,12 +190,12 @@ unsafe fn score<S: Simd, E: Element, const N: usize, const C: usize>(
     head: Head<'_, E>,
     first: usize,
     count: usize,
-    queries: &[Query],
+    queries: &[Query; N],
     scores: &mut [[f32; PART]; N],
 ) {
     let Head { pages, keys, values, head_dim, .. } = head;
     unsafe {
-        let query: [*const f32; N] = std::array::from_fn(|n| queries[n].query);
+        let query: [*const f32; N] = std::array::from_fn(|n| queries[n].from);
         let pages = &pages[first / PAGE..(first + count).div_ceil(PAGE)];
         for (index, page) in pages.iter().enumerate() {
             // After the last keys come the values of the first page.
@@ -230,12 +274,13 @@ unsafe fn softmax<S: Simd>(scores: &mut [f32; PART], seen: usize) -> Softmax {
 
 at_every_level! {
     /// Takes what the next part came to into the results of queries, and what their softmaxes have come to.
-    pub(super) fn join(queries: &[Query], softmaxes: &mut [Softmax], found: *const f32, head_dim: usize) = join_part
+    pub(super) fn join(queries: Queries, softmaxes: &mut [Softmax], found: *const f32) = join_part
 }
 
 #[inline(always)]
-unsafe fn join_part<S: Simd>(queries: &[Query], softmaxes: &mut [Softmax], found: *const f32, head_dim: usize) {
-    for (n, (query, softmax)) in queries.iter().zip(softmaxes).enumerate() {
+unsafe fn join_part<S: Simd>(queries: Queries, softmaxes: &mut [Softmax], found: *const f32) {
+    let head_dim = queries.head_dim;
+    for (n, softmax) in softmaxes.iter_mut().enumerate() {
         // SAFETY: `attend_part` wrote so much for each query, and results have `head_dim` elements.
         unsafe {
             let found = found.add(n * found_len(head_dim));
@@ -252,7 +297,7 @@ unsafe fn join_part<S: Simd>(queries: &[Query], softmaxes: &mut [Softmax], found
             *softmax = Softmax { largest, total: softmax.total * before + part.total * this };
             let (before, this) = (S::splat(before), S::splat(this));
             for element in (0..head_dim).step_by(LANES) {
-                let out = query.out.add(element);
+                let out = queries.get(n).to.add(element);
                 let sum = S::mul(S::load(found.add(element)), this);
                 S::store(out, if is_first { sum } else { S::fma(S::load(out), before, sum) });
             }
@@ -262,17 +307,17 @@ unsafe fn join_part<S: Simd>(queries: &[Query], softmaxes: &mut [Softmax], found
 
 at_every_level! {
     /// Divides the results of queries by the sums of their weights, when all parts are in.
-    pub(super) fn finish(queries: &[Query], softmaxes: &[Softmax], head_dim: usize) = divide
+    pub(super) fn finish(queries: Queries, softmaxes: &[Softmax]) = divide
 }
 
 #[inline(always)]
-unsafe fn divide<S: Simd>(queries: &[Query], softmaxes: &[Softmax], head_dim: usize) {
-    for (query, softmax) in queries.iter().zip(softmaxes) {
+unsafe fn divide<S: Simd>(queries: Queries, softmaxes: &[Softmax]) {
+    for (n, softmax) in softmaxes.iter().enumerate() {
         // SAFETY: results have `head_dim` elements.
         unsafe {
             let inverse = S::splat(1.0 / softmax.total);
-            for element in (0..head_dim).step_by(LANES) {
-                let out = query.out.add(element);
+            for element in (0..queries.head_dim).step_by(LANES) {
+                let out = queries.get(n).to.add(element);
                 S::store(out, S::mul(S::load(out), inverse));
             }
         }
@@ -306,7 +351,8 @@ unsafe fn scale_weights<S: Simd, E: Element>(head: Head<'_, E>, first: usize, we
     }
 }
 
-/// Elements `element..` of the weighted sums of the values of `count` positions from `first` on, `C` vectors of them.
+/// Elements `element..` of the weighted sums of the values of `count` positions from `first` on, `C` vectors of them, times a
+/// factor of each query.
 #[inline(always)]
 unsafe fn weigh<S: Simd, E: Element, const N: usize, const C: usize>(
     head: Head<'_, E>,
@@ -314,7 +360,8 @@ unsafe fn weigh<S: Simd, E: Element, const N: usize, const C: usize>(
     first: usize,
     count: usize,
     weights: &[[f32; PART]; N],
-    found: *mut f32,
+    to: &[*mut f32; N],
+    factors: &[f32; N],
 ) {
     let Head { pages, values, head_dim, .. } = head;
     unsafe {
@@ -336,7 +383,7 @@ unsafe fn weigh<S: Simd, E: Element, const N: usize, const C: usize>(
         }
         for n in 0..N {
             for c in 0..C {
-                S::store(found.add(n * found_len(head_dim) + c * LANES), sums[n][c]);
+                S::store(to[n].add(element + c * LANES), S::mul(sums[n][c], S::splat(factors[n])));
             }
         }
     }

@@ -13,7 +13,7 @@ use std::{
 pub use kv::{KvType, PAGE, UnknownKvType, store_key, store_value};
 pub use pages::{KvPage, KvPages};
 
-use self::head::{Head, Query, Softmax, attend_f16, attend_f32, attend_q8, finish, found_len, join};
+use self::head::{Head, Queries, Softmax, attend_f16, attend_f32, attend_q8, finish, found_len, join};
 use crate::Pool;
 
 /// Positions whose softmax is taken together, and whose weighted values are added up one after the other; what parts come
@@ -64,108 +64,115 @@ pub fn attend(pool: &mut Pool, shape: AttentionShape, runs: &mut [AttentionRun<'
     assert!(heads.is_multiple_of(kv_heads) && head_dim.is_multiple_of(16), "a shape that the kernel knows");
     let group = heads / kv_heads;
     let head_bytes = kv.bytes_per_head(head_dim) * PAGE;
-    let (mut tiles, mut outs) = (Vec::new(), Vec::new());
-    for (index, run) in runs.iter_mut().enumerate() {
-        let tokens = run.queries.len() / (heads * head_dim);
+    let mut tiles = Vec::new();
+    for run in runs {
+        let stride = heads * head_dim;
+        let tokens = run.queries.len() / stride;
         assert_eq!(run.out.len(), run.queries.len(), "room for the results");
         assert!(run.pages.len() * PAGE >= run.first_position + tokens, "pages for all positions");
         let end = run.keys.max(run.values) + kv_heads * head_bytes;
         assert!(run.pages.iter().all(|page| page.len() >= end), "whole pages");
-        outs.push(Shared(run.out.as_mut_ptr()));
+        let to = run.out.as_mut_ptr();
         for first in (0..tokens).step_by(TILE) {
-            let tokens = first..(first + TILE).min(tokens);
-            let parts = (run.first_position + tokens.end).div_ceil(PART);
-            tiles.extend((0..kv_heads).map(|kv_head| Tile::new(index, kv_head, 0..group, &tokens, parts)));
+            let tokens = TILE.min(tokens - first);
+            let all = (run.first_position + first + tokens).div_ceil(PART);
+            for kv_head in 0..kv_heads {
+                let at = first * stride + kv_head * group * head_dim;
+                let queries = Queries {
+                    from: run.queries[at..].as_ptr(),
+                    to: to.wrapping_add(at),
+                    tokens,
+                    heads: group,
+                    head_dim,
+                    stride,
+                    first_position: run.first_position + first,
+                };
+                let (keys, values) = (run.keys + kv_head * head_bytes, run.values + kv_head * head_bytes);
+                tiles.push(Piece { pages: run.pages, keys, values, queries, all, parts: 0..all, tile: 0, found: 0 });
+            }
         }
     }
-    let are_few = tiles.len() < PIECES_A_THREAD * pool.threads();
-    // Then parts are pieces of work; and where that is still not one for each thread, each query head is one.
-    if are_few && tiles.iter().map(|tile| tile.parts).sum::<usize>() < pool.threads() {
-        let of_head = |tile: &Tile, head| Tile::new(tile.run, tile.kv_head, head..head + 1, &tile.tokens, tile.parts);
-        tiles = tiles.iter().flat_map(|tile| (0..group).map(move |head| of_head(tile, head))).collect();
-    }
-    let (mut pieces, mut found_floats) = (Vec::new(), 0);
-    for (index, tile) in tiles.iter_mut().enumerate() {
-        tile.found = found_floats;
-        let parts = if are_few { tile.parts } else { 1 };
-        pieces.extend((0..parts).map(|part| (index, part)));
-        found_floats += if are_few { parts * tile.queries() * found_len(head_dim) } else { 0 };
-    }
+    let mut left = Vec::new();
+    let mut found_floats = 0;
+    let pieces = if tiles.len() >= PIECES_A_THREAD * pool.threads() {
+        tiles
+    } else {
+        // Then parts are pieces of work; and where that is still not one for each thread, each query head is one.
+        if tiles.iter().map(|tile| tile.all).sum::<usize>() < pool.threads() {
+            tiles = tiles.iter().flat_map(|tile| (0..group).map(|head| tile.of_head(head))).collect();
+        }
+        let mut pieces = Vec::with_capacity(tiles.len());
+        for tile in tiles {
+            for part in 0..tile.all {
+                pieces.push(Piece { parts: part..part + 1, tile: left.len(), found: found_floats, ..tile.clone() });
+                found_floats += if tile.all > 1 { tile.queries.len() * found_len(head_dim) } else { 0 };
+            }
+            left.push(AtomicUsize::new(tile.all));
+        }
+        pieces
+    };
     let mut all_found = vec![0.0_f32; found_floats];
     let all_found = &Shared(all_found.as_mut_ptr());
-    let (runs, outs) = (&*runs, &outs);
     pool.run(pieces.len(), &|piece| {
-        let (tile, part) = pieces[piece];
-        let tile = &tiles[tile];
-        let (run, out) = (&runs[tile.run], outs[tile.run]);
-        let heads_of = |token| tile.in_group.clone().map(move |head| (token, tile.kv_head * group + head));
-        let queries: Vec<Query> = tile
-            .tokens
-            .clone()
-            .flat_map(heads_of)
-            .map(|(token, head)| {
-                let at = (token * heads + head) * head_dim;
-                // SAFETY: inside of `out`, and this tile's alone.
-                let out = unsafe { out.0.add(at) };
-                Query { query: run.queries[at..].as_ptr(), out, limit: run.first_position + token + 1 }
-            })
-            .collect();
-        let pages = run.pages;
-        let (keys, values) = (run.keys + tile.kv_head * head_bytes, run.values + tile.kv_head * head_bytes);
+        let piece = &pieces[piece];
+        let &Piece { pages, keys, values, queries, all, .. } = piece;
         let attend_part = |part, found| match kv {
-            KvType::F16 => attend_f16(Head { pages, keys, values, head_dim, of: PhantomData }, &queries, part, found),
-            KvType::Q8 => attend_q8(Head { pages, keys, values, head_dim, of: PhantomData }, &queries, part, found),
-            KvType::F32 => attend_f32(Head { pages, keys, values, head_dim, of: PhantomData }, &queries, part, found),
+            KvType::F16 => attend_f16(Head { pages, keys, values, head_dim, of: PhantomData }, queries, part, found),
+            KvType::Q8 => attend_q8(Head { pages, keys, values, head_dim, of: PhantomData }, queries, part, found),
+            KvType::F32 => attend_f32(Head { pages, keys, values, head_dim, of: PhantomData }, queries, part, found),
         };
+        if all == 1 {
+            return attend_part(0, None);
+        }
         let mut softmaxes = vec![Softmax::NONE; queries.len()];
         let part_len = queries.len() * found_len(head_dim);
-        if are_few {
+        if piece.parts.len() < all {
             // SAFETY: the tile's, and each part has its own.
-            let found_by = |part| unsafe { all_found.0.add(tile.found + part * part_len) };
-            attend_part(part, found_by(part));
+            let found_by =
+                |part| unsafe { all_found.0.add(piece.found + part * part_len - piece.parts.start * part_len) };
+            attend_part(piece.parts.start, Some(found_by(piece.parts.start)));
             // The last to be done puts together what all have found.
-            if tile.left.fetch_sub(1, AcqRel) > 1 {
+            if left[piece.tile].fetch_sub(1, AcqRel) > 1 {
                 return;
             }
-            (0..tile.parts).for_each(|part| join(&queries, &mut softmaxes, found_by(part), head_dim));
+            (0..all).for_each(|part| join(queries, &mut softmaxes, found_by(part)));
         } else {
             let mut found = vec![0.0_f32; part_len];
-            for part in 0..tile.parts {
-                attend_part(part, found.as_mut_ptr());
-                join(&queries, &mut softmaxes, found.as_ptr(), head_dim);
+            for part in piece.parts.clone() {
+                attend_part(part, Some(found.as_mut_ptr()));
+                join(queries, &mut softmaxes, found.as_ptr());
             }
         }
-        finish(&queries, &softmaxes, head_dim);
+        finish(queries, &softmaxes);
     });
 }
 
-/// Queries of consecutive tokens that share a key and value head.
-struct Tile {
-    run: usize,
-    kv_head: usize,
-    /// Which query heads of those that share the head.
-    in_group: Range<usize>,
-    tokens: Range<usize>,
+/// What one thread does at a time: some queries that share a key and value head, over some parts of the positions.
+#[derive(Clone)]
+struct Piece<'a> {
+    pages: &'a [&'a [u8]],
+    /// The byte of a page at which the head's keys begin.
+    keys: usize,
+    /// The byte of a page at which its values begin.
+    values: usize,
+    queries: Queries,
     /// Parts of the positions that they see.
-    parts: usize,
-    /// Where what its parts come to begins.
+    all: usize,
+    parts: Range<usize>,
+    /// Which counter says how many of them are not done, where others have other parts.
+    tile: usize,
+    /// Where what its part comes to begins, in that case.
     found: usize,
-    /// Parts that are not done.
-    left: AtomicUsize,
 }
 
-impl Tile {
-    fn new(run: usize, kv_head: usize, in_group: Range<usize>, tokens: &Range<usize>, parts: usize) -> Self {
-        Self { run, kv_head, in_group, tokens: tokens.clone(), parts, found: 0, left: AtomicUsize::new(parts) }
-    }
-
-    fn queries(&self) -> usize {
-        self.in_group.len() * self.tokens.len()
+impl Piece<'_> {
+    /// The same of one of the query heads alone.
+    fn of_head(&self, head: usize) -> Self {
+        Self { queries: self.queries.of_head(head), ..self.clone() }
     }
 }
 
 /// Floats that pieces of work write, each its own.
-#[derive(Clone, Copy)]
 struct Shared(*mut f32);
 // SAFETY: pieces of work write disjoint elements, and read those of others only after these are done.
 unsafe impl Sync for Shared {}

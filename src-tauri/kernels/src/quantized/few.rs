@@ -1,9 +1,6 @@
 //! Products of a few rows of activations on x86: weights are taken apart on the way.
 
-use std::{
-    arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch},
-    ops::Range,
-};
+use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 
 use super::{
     dot::Dot,
@@ -53,13 +50,13 @@ pub(super) unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
         let ahead = ahead::bytes(streams[0].weights.format);
         let from: [From; A] = std::array::from_fn(|a| From::row(activations, at + a));
         let blocks = activations.columns / GROUP / B::GROUPS;
+        let mut start = streams.each_ref().map(Stream::start);
         for step in (0..streams[0].rows.len()).step_by(D::Words::ROWS) {
-            let rows = [0, 1].map(|stream: usize| streams[stream].rows.start + step);
-            let count = if rows[1] < streams[1].rows.end { 2 } else { 1 };
+            let count = if step < streams[1].rows.len() { 2 } else { 1 };
             let mut results = [[D::Words::splat(0.0); A]; 2];
             for turn in (0..blocks).step_by(TURN / B::GROUPS) {
                 for stream in 0..count {
-                    let start = streams[stream].weights.rows_from(rows[stream]).as_ptr();
+                    let start = start[stream];
                     let mut sums = [[D::Words::splat32(0); 2]; 4];
                     for index in turn..blocks.min(turn + TURN / B::GROUPS) {
                         let block = start.add(index * D::Words::ROWS * B::BYTES);
@@ -88,10 +85,11 @@ pub(super) unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
                 }
             }
             for stream in 0..count {
-                let Stream { weights, rows: Range { end, .. }, out } = streams[stream];
+                start[stream] = start[stream].wrapping_add(D::Words::ROWS * blocks * B::BYTES);
+                let Stream { weights, rows, out } = &streams[stream];
                 for a in 0..A {
-                    let out = out.add((at + a) * weights.rows + rows[stream]);
-                    D::Words::store(out, results[stream][a], end - rows[stream]);
+                    let out = out.add((at + a) * weights.rows + rows.start + step);
+                    D::Words::store(out, results[stream][a], rows.len() - step);
                 }
             }
         }
