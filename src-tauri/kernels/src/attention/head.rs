@@ -38,6 +38,11 @@ impl Queries {
         self.tokens * self.heads
     }
 
+    /// Floats that a part comes to for all of them.
+    pub(super) fn found_len(&self) -> usize {
+        self.len() * found_len(self.head_dim)
+    }
+
     /// Those of one of the heads.
     pub(super) fn of_head(&self, head: usize) -> Self {
         let at = head * self.head_dim;
@@ -108,7 +113,7 @@ at_every_level! {
 }
 
 /// Floats that a part comes to for one query: the weighted sum of its values, the largest score and the sum of weights.
-pub(super) const fn found_len(head_dim: usize) -> usize {
+const fn found_len(head_dim: usize) -> usize {
     head_dim + 2
 }
 
