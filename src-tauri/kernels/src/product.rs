@@ -59,14 +59,6 @@ pub(crate) struct Stream<'a> {
     pub(crate) out: *mut f32,
 }
 
-impl Stream<'_> {
-    /// Where its weights begin.
-    #[inline(always)]
-    pub(crate) fn start(&self) -> *const u8 {
-        if self.rows.is_empty() { std::ptr::null() } else { self.weights.rows_from(self.rows.start).as_ptr() }
-    }
-}
-
 /// Two streams through memory, which gives more to two than to one, of weights in one format. The second has as many rows as
 /// the first or fewer, or none.
 pub(crate) type Streams<'a> = [Stream<'a>; 2];

@@ -36,6 +36,12 @@ fn fetch<V: Words, B: Blocks>(at: *const u8, in_block: usize, ahead: usize) {
     }
 }
 
+/// Where a stream's weights begin, if it has any.
+#[inline(always)]
+fn start_of(Stream { weights, rows, .. }: &Stream<'_>) -> *const u8 {
+    if rows.is_empty() { std::ptr::null() } else { weights.rows_from(rows.start).as_ptr() }
+}
+
 /// Groups of a stream that are computed before the other's turn.
 const TURN: usize = 8;
 
@@ -50,7 +56,7 @@ pub(super) unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
         let ahead = ahead::bytes(streams[0].weights.format);
         let from: [From; A] = std::array::from_fn(|a| From::row(activations, at + a));
         let blocks = activations.columns / GROUP / B::GROUPS;
-        let mut start = streams.each_ref().map(Stream::start);
+        let mut start = streams.each_ref().map(start_of);
         for step in (0..streams[0].rows.len()).step_by(D::Words::ROWS) {
             let count = if step < streams[1].rows.len() { 2 } else { 1 };
             let mut results = [[D::Words::splat(0.0); A]; 2];
