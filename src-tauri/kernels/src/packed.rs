@@ -4,8 +4,6 @@ pub(crate) mod bits;
 
 use std::io;
 
-use bits::moved;
-
 use crate::{
     Format, Level, Matrix, Pool, level,
     memory::{Arena, Piece},
@@ -94,12 +92,11 @@ impl Packed {
         for (half, packed) in halves.as_chunks_mut::<2>().0.iter_mut().zip(packed_halves.chunks_exact(2 * lanes)) {
             half.copy_from_slice(&packed[2 * lane..][..2]);
         }
-        for (index, word) in words.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        let words = words.as_chunks_mut::<4>().0;
+        for (index, word) in words.iter_mut().enumerate() {
             word.copy_from_slice(&packed_words[4 * (lanes * place(self.format, index) + lane)..][..4]);
-            if let Some(moved) = moved(self.format, index) {
-                *word = moved.back(*word);
-            }
         }
+        bits::restore(self.format, words);
     }
 }
 
@@ -121,10 +118,9 @@ fn place_blocks(format: Format, row: &[u8], lane: usize, lanes: usize, out: &mut
         for (out, half) in out_halves.chunks_exact_mut(2 * lanes).zip(halves.as_chunks::<2>().0) {
             out[2 * lane..][..2].copy_from_slice(half);
         }
-        for (index, word) in words.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            if let Some(moved) = moved(format, index) {
-                *word = moved.there(*word);
-            }
+        let words = words.as_chunks_mut::<4>().0;
+        bits::arrange(format, words);
+        for (index, word) in words.iter().enumerate() {
             out_words[4 * (lanes * place(format, index) + lane)..][..4].copy_from_slice(word);
         }
     }
@@ -136,20 +132,14 @@ fn place_blocks(format: Format, row: &[u8], lane: usize, lanes: usize, out: &mut
 pub(crate) const fn place(format: Format, index: usize) -> usize {
     let (eight, i) = (index / 8, index % 8);
     match format {
-        // Scales first; each word of third bits before the first of the two words of low bits that it belongs to.
+        // Scales first; each word that both fours of groups share before the first of the two that they have alone.
         Format::Q3K => match eight {
             0 => 3 + 2 * i,
             1 => 4 + 2 * i,
             2 => 19 + i,
             _ => i,
         },
-        // Each word of fifth bits before the first of the four words of nibbles that it belongs to.
-        Format::Q5K => match index {
-            3..11 => 2 * index - 3,
-            11..19 => 2 * index - 18,
-            _ => index,
-        },
-        // Scales first; each word of high bits before the two words of nibbles that it belongs to.
+        // Scales first; the three words of a set one after the other.
         Format::Q6K => match eight {
             0..4 => 4 + eight / 2 * 24 + 3 * i + 1 + eight % 2,
             4..6 => 4 + (eight - 4) * 24 + 3 * i,

@@ -1,95 +1,216 @@
-//! Where the highest bits of codes go that the formats keep apart from the lower ones: to where these meet them with few
-//! shifts, most of which serve several groups.
+//! Where the bits of codes go that the formats keep in two words: most codes become whole, so that one instruction takes
+//! them out of their bytes; the others are put together from what is left beside these.
 
 use crate::Format;
 
-/// Which bit of each byte has the fifth bits of the codes `4 * i..4 * i + 4` of Q5_0 and Q5_1.
-pub(crate) const FIFTH_OF_VECTOR: [usize; 8] = [4, 5, 0, 1, 6, 7, 2, 3];
-/// Which bit of each byte has the third bits of a group of Q3_K.
-pub(crate) const THIRD_OF_GROUP: [usize; 8] = [2, 4, 6, 7, 1, 3, 5, 0];
-/// Which bit of each byte has the fifth bits of a group of Q5_K.
-pub(crate) const FIFTH_OF_GROUP: [usize; 8] = [4, 5, 6, 7, 0, 1, 2, 3];
-/// At which bit of each byte the fifth and sixth bits of a group of Q6_K begin.
-pub(crate) const FIFTH_AND_SIXTH_OF_GROUP: [usize; 4] = [4, 0, 6, 2];
-
-/// How the bits of a word of 32 bits are moved, byte by byte.
-pub(super) struct Moved {
-    there: [[u32; 256]; 4],
-    back: [[u32; 256]; 4],
+/// Some bits of each byte of a word, and their place in each byte of another.
+#[derive(Clone, Copy)]
+struct Field {
+    /// Which word of a set, and which bit is the first.
+    from: [usize; 2],
+    to: [usize; 2],
+    bits: u32,
 }
 
-impl Moved {
-    /// `places`: where each bit goes.
-    const fn new(places: [usize; 32]) -> Self {
-        let mut moved = Self { there: [[0; 256]; 4], back: [[0; 256]; 4] };
-        let mut value = 0;
-        while value < 256 {
-            let mut bit = 0;
-            while bit < 32 {
-                let place = places[bit];
-                moved.there[bit / 8][value] |= (value as u32 >> (bit % 8) & 1) << place;
-                moved.back[place / 8][value] |= (value as u32 >> (place % 8) & 1) << bit;
-                bit += 1;
-            }
-            value += 1;
-        }
-        moved
-    }
-
-    /// Bits of each byte that go to `places` of it.
-    const fn in_bytes(places: [usize; 8]) -> Self {
-        let mut all = [0; 32];
-        let mut bit = 0;
-        while bit < 32 {
-            all[bit] = bit / 8 * 8 + places[bit % 8];
-            bit += 1;
-        }
-        Self::new(all)
-    }
-
-    pub(super) fn there(&self, word: [u8; 4]) -> [u8; 4] {
-        apply(&self.there, word)
-    }
-
-    pub(super) fn back(&self, word: [u8; 4]) -> [u8; 4] {
-        apply(&self.back, word)
-    }
+const fn field(from: [usize; 2], to: [usize; 2], bits: u32) -> Field {
+    Field { from, to, bits }
 }
 
-fn apply(table: &[[u32; 256]; 4], word: [u8; 4]) -> [u8; 4] {
-    let bytes = table.iter().zip(word).map(|(of_byte, byte)| of_byte[usize::from(byte)]);
-    bytes.fold(0, |all, bits| all | bits).to_le_bytes()
-}
-
-/// The fifth bit of each code is in the byte that has its other bits.
-static FIFTHS_OF_32: Moved = {
-    let mut places = [0; 32];
+/// Eight codes of five bits: a word with the fifth bit of code `n` at bit `n`, and four of the others, which begin at
+/// `nibbles`.
+///
+/// Codes 0 to 3 become the low bits of words 0 to 3, code 4 the high ones of word 4. The upper three bits of codes 5 to 7
+/// are the high ones of words 0 to 2; the lower two of code 5 are bits 6 and 7 of word 3, those of code 6 bits 0 and 1 of
+/// word 4, and those of code 7 bit 2 of word 4 and bit 5 of word 3.
+const fn five_bits(nibbles: [[usize; 2]; 8]) -> [Field; 20] {
+    const WHOLE: [[usize; 2]; 5] = [[0, 0], [1, 0], [2, 0], [3, 0], [4, 3]];
+    let mut fields = [field([0, 0], [0, 0], 0); 20];
     let mut code = 0;
-    while code < 32 {
-        places[code] = code % 4 * 8 + FIFTH_OF_VECTOR[code / 4];
+    while code < 8 {
+        let [word, bit] = nibbles[code];
+        if code < 5 {
+            let [to, place] = WHOLE[code];
+            fields[2 * code] = field([word, bit], [to, place], 4);
+            fields[2 * code + 1] = field([0, code], [to, place + 4], 1);
+        } else {
+            fields[2 * code] = field([word, bit + 2], [code - 5, 5], 2);
+            fields[2 * code + 1] = field([0, code], [code - 5, 7], 1);
+        }
         code += 1;
     }
-    Moved::new(places)
-};
-static THIRDS: Moved = Moved::in_bytes(THIRD_OF_GROUP);
-static FIFTHS: Moved = Moved::in_bytes(FIFTH_OF_GROUP);
-static FIFTHS_AND_SIXTHS: Moved = {
-    let mut places = [0; 8];
-    let mut bit = 0;
-    while bit < 8 {
-        places[bit] = FIFTH_AND_SIXTH_OF_GROUP[bit / 2] + bit % 2;
-        bit += 1;
-    }
-    Moved::in_bytes(places)
-};
+    let [five, six, seven] = [nibbles[5], nibbles[6], nibbles[7]];
+    fields[16] = field(five, [3, 6], 2);
+    fields[17] = field(six, [4, 0], 2);
+    fields[18] = field(seven, [4, 2], 1);
+    fields[19] = field([seven[0], seven[1] + 1], [3, 5], 1);
+    fields
+}
 
-/// What happens to the bits of word `index` of a block, its half-precision numbers not counted.
-pub(super) fn moved(format: Format, index: usize) -> Option<&'static Moved> {
-    match (format, index) {
-        (Format::Q5_0 | Format::Q5_1, 0) => Some(&FIFTHS_OF_32),
-        (Format::Q3K, 0..8) => Some(&THIRDS),
-        (Format::Q5K, 3..11) => Some(&FIFTHS),
-        (Format::Q6K, 32..48) => Some(&FIFTHS_AND_SIXTHS),
-        _ => None,
+/// Of Q5_0 and Q5_1: vector `n` of codes.
+const FIVE_BITS_BY_VECTOR: [Field; 20] = five_bits([[1, 0], [2, 0], [3, 0], [4, 0], [1, 4], [2, 4], [3, 4], [4, 4]]);
+/// Of Q5_K: group `n`.
+const FIVE_BITS_BY_GROUP: [Field; 20] = five_bits([[1, 0], [1, 4], [2, 0], [2, 4], [3, 0], [3, 4], [4, 0], [4, 4]]);
+
+/// Of Q3_K: a word with the third bits of all eight groups, one with the lower bits of the first four, and one with those of
+/// the others. Of four groups, the first and the second become the low six bits of the latter. The third is in the first
+/// word, in which each four has four bits, and the highest of these is the lowest of the fourth group, of which the others
+/// are the high bits beside the first two.
+const THREE_BITS: [Field; 18] = [
+    field([1, 0], [1, 0], 2),
+    field([0, 0], [1, 2], 1),
+    field([1, 2], [1, 3], 2),
+    field([0, 1], [1, 5], 1),
+    field([1, 4], [0, 0], 2),
+    field([0, 2], [0, 2], 1),
+    field([1, 6], [0, 3], 1),
+    field([1, 7], [1, 6], 1),
+    field([0, 3], [1, 7], 1),
+    field([2, 0], [2, 0], 2),
+    field([0, 4], [2, 2], 1),
+    field([2, 2], [2, 3], 2),
+    field([0, 5], [2, 5], 1),
+    field([2, 4], [0, 4], 2),
+    field([0, 6], [0, 6], 1),
+    field([2, 6], [0, 7], 1),
+    field([2, 7], [2, 6], 1),
+    field([0, 7], [2, 7], 1),
+];
+
+/// Of Q3_K's scales: two words with the lower four bits of fours 0 and 1, and of 2 and 3; one with the others. The first
+/// three fours become the high bits of their word, the last is in the low ones of all three, its highest bits first.
+const SIX_BIT_SCALES: [Field; 9] = [
+    field([0, 0], [0, 2], 4),
+    field([2, 0], [0, 6], 2),
+    field([1, 0], [1, 2], 4),
+    field([2, 2], [1, 6], 2),
+    field([0, 4], [2, 2], 4),
+    field([2, 4], [2, 6], 2),
+    field([2, 6], [0, 0], 2),
+    field([1, 6], [1, 0], 2),
+    field([1, 4], [2, 0], 2),
+];
+/// The highest bit of each of these scales, of which 32 stands for nothing, as part of a signed number.
+const SIGNS: u32 = 0xaaaa_aaaa;
+
+/// Of Q6_K: two words with the lower four bits of groups 0 and 2, and of 1 and 3, and one with the others. Groups 0 and 1
+/// become the low bits of the first two, group 2 the high ones of the third; of group 3 the first has the upper two bits,
+/// the second the next, the third the lower two.
+const SIX_BITS: [Field; 9] = [
+    field([0, 0], [0, 0], 4),
+    field([2, 0], [0, 4], 2),
+    field([1, 0], [1, 0], 4),
+    field([2, 2], [1, 4], 2),
+    field([0, 4], [2, 2], 4),
+    field([2, 4], [2, 6], 2),
+    field([2, 6], [0, 6], 2),
+    field([1, 6], [1, 6], 2),
+    field([1, 4], [2, 0], 2),
+];
+
+/// Moves bits among the words of a set: to where kernels read them, or back.
+#[inline(always)]
+fn move_fields<const WORDS: usize>(words: &mut [[u8; 4]], set: [usize; WORDS], fields: &[Field], back: bool) {
+    let before = set.map(|index| u32::from_le_bytes(words[index]));
+    let mut after = [0; WORDS];
+    for &Field { from, to, bits } in fields {
+        let [[from, first], [to, place]] = if back { [to, from] } else { [from, to] };
+        after[to] |= (before[from] >> first & (0x0101_0101 * ((1 << bits) - 1))) << place;
+    }
+    for (index, word) in set.into_iter().zip(after) {
+        words[index] = word.to_le_bytes();
+    }
+}
+
+/// 32 bits, four of each vector of codes, as bits `n` of the bytes for vector `n`; or back.
+fn spread(word: [u8; 4], back: bool) -> [u8; 4] {
+    let word = u32::from_le_bytes(word);
+    let mut spread = 0;
+    for code in 0..32 {
+        let place = code % 4 * 8 + code / 4;
+        let [from, to] = if back { [place, code] } else { [code, place] };
+        spread |= (word >> from & 1) << to;
+    }
+    spread.to_le_bytes()
+}
+
+/// Moves the bits of a block's words, which are in the file's order and without its half-precision numbers, to where
+/// kernels read them.
+pub(super) fn arrange(format: Format, words: &mut [[u8; 4]]) {
+    move_all(format, words, false);
+}
+
+/// Moves them back.
+pub(super) fn restore(format: Format, words: &mut [[u8; 4]]) {
+    move_all(format, words, true);
+}
+
+#[inline(always)]
+fn move_all(format: Format, words: &mut [[u8; 4]], back: bool) {
+    let flip = |word: &mut [u8; 4]| *word = (u32::from_le_bytes(*word) ^ SIGNS).to_le_bytes();
+    match format {
+        Format::Q5_0 | Format::Q5_1 => {
+            if !back {
+                words[0] = spread(words[0], back);
+            }
+            move_fields(words, [0, 1, 2, 3, 4], &FIVE_BITS_BY_VECTOR, back);
+            if back {
+                words[0] = spread(words[0], back);
+            }
+        }
+        Format::Q3K => {
+            for i in 0..8 {
+                move_fields(words, [i, 8 + i, 16 + i], &THREE_BITS, back);
+            }
+            if !back {
+                flip(&mut words[26]);
+            }
+            move_fields(words, [24, 25, 26], &SIX_BIT_SCALES, back);
+            if back {
+                flip(&mut words[26]);
+            }
+        }
+        Format::Q5K => {
+            for i in 3..11 {
+                move_fields(words, [i, 8 + i, 16 + i, 24 + i, 32 + i], &FIVE_BITS_BY_GROUP, back);
+            }
+        }
+        Format::Q6K => {
+            for i in 0..8 {
+                move_fields(words, [i, 8 + i, 32 + i], &SIX_BITS, back);
+                move_fields(words, [16 + i, 24 + i, 40 + i], &SIX_BITS, back);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bit_is_moved_and_comes_back() {
+        for (format, len) in
+            [(Format::Q5_0, 5), (Format::Q5_1, 5), (Format::Q3K, 27), (Format::Q5K, 43), (Format::Q6K, 52)]
+        {
+            let mut met = vec![0; len];
+            let zeros = {
+                let mut words = vec![[0; 4]; len];
+                arrange(format, &mut words);
+                words
+            };
+            for bit in 0..32 * len {
+                let mut words = vec![[0; 4]; len];
+                words[bit / 32] = (1_u32 << (bit % 32)).to_le_bytes();
+                let one = words.clone();
+                arrange(format, &mut words);
+                for ((met, word), zero) in met.iter_mut().zip(&words).zip(&zeros) {
+                    *met |= u32::from_le_bytes(*word) ^ u32::from_le_bytes(*zero);
+                }
+                restore(format, &mut words);
+                assert_eq!(words, one, "{format:?}, bit {bit}");
+            }
+            assert!(met.iter().all(|&met| met == u32::MAX), "{format:?}: {met:x?}");
+        }
     }
 }

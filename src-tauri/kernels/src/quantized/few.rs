@@ -77,7 +77,7 @@ pub(super) unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
                                     sums = D::products::<B, IN_BLOCK>(block, group, &from[0]);
                                 }
                                 let scales = B::scales::<D::Words, IN_BLOCK>(block);
-                                let lifts = D::lifts::<B>()[IN_BLOCK % 4];
+                                let lifts = D::lifts::<B>()[IN_BLOCK];
                                 let codes = As { lifts, zero: zero::<D, B>(), scaled: false };
                                 let sums = sums[in_set];
                                 results[0] = accumulate::<D::Words, B>(results[0], sums, codes, &scales, &from[0], group);

@@ -3,7 +3,6 @@
 use std::arch::x86_64::*;
 
 use super::words::{Words, bits as count};
-use crate::packed::bits::FIFTH_OF_VECTOR;
 
 /// A block format as the kernels need it: element = `scale * (code - ZERO) + offset`, codes unsigned.
 ///
@@ -40,13 +39,12 @@ pub(super) unsafe trait Blocks {
     unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4];
 }
 
-/// How many bits higher than at the lowest the codes of a group's halves are, which spares shifts: of four groups in turn.
-pub(super) type Lifts = [[i32; 2]; 4];
+/// How many bits higher than at the lowest the codes of a group's halves are, which spares shifts: of a block's groups.
+pub(super) type Lifts = [[i32; 2]; 8];
 
-pub(super) const UNLIFTED: Lifts = [[0; 2]; 4];
-/// Of nibbles that stay where they are: groups in turn, and the halves of each group.
-pub(super) const NIBBLES_BY_GROUP: Lifts = [[0; 2], [4; 2], [0; 2], [4; 2]];
-const NIBBLES_BY_HALF: Lifts = [[0, 4]; 4];
+pub(super) const UNLIFTED: Lifts = [[0; 2]; 8];
+/// Of nibbles that stay where they are: the halves of each group.
+const NIBBLES_BY_HALF: Lifts = [[0, 4]; 8];
 
 /// What turns a group's whole numbers into its share of the rows' results.
 #[derive(Clone, Copy)]
@@ -63,17 +61,23 @@ impl<V: Words> Scales<V> {
         Self { units: [scale, offset], factors: unsafe { [V::splat32(0); 2] } }
     }
 
-    /// `factors`: of four halves each, a byte each, of which group `GROUP` has the first or the last two.
+    /// `factors`: of four halves each, a byte each, of which group `GROUP` has the first or the last two. `signed`: how many
+    /// bits of the byte are one that has a sign, the highest.
     #[inline(always)]
-    pub(super) unsafe fn of_halves<const GROUP: usize>(units: [V::Floats; 2], factors: [V; 2], signed: bool) -> Self {
+    pub(super) unsafe fn of_halves<const GROUP: usize>(
+        units: [V::Floats; 2],
+        factors: [V; 2],
+        signed: Option<i32>,
+    ) -> Self {
         unsafe {
             let bytes = if GROUP.is_multiple_of(2) { 0x0180_0080_u32 } else { 0x0380_0280 };
-            let in_row =
-                |row: u32| bytes.wrapping_add(0x0400_0400 * row).rotate_right(if signed { 0 } else { 8 }) as i32;
+            let in_row = |row: u32| {
+                bytes.wrapping_add(0x0400_0400 * row).rotate_right(if signed.is_some() { 0 } else { 8 }) as i32
+            };
             let places = V::splat128(_mm_setr_epi32(in_row(0), in_row(1), in_row(2), in_row(3)));
             let mut wide = [V::shuffle8(factors[0], places), V::shuffle8(factors[1], places)];
-            if signed {
-                wide = [V::signed_right16(wide[0], count(8)), V::signed_right16(wide[1], count(8))];
+            if let Some(bits) = signed {
+                wide = [V::signed_right16(wide[0], count(16 - bits)), V::signed_right16(wide[1], count(16 - bits))];
             }
             Self { units, factors: wide }
         }
@@ -128,14 +132,27 @@ unsafe fn nibbles<V: Words>(at: *const u8, apart: usize, first: usize, i: usize,
     unsafe { lifted(word::<V>(at, apart, first + i % 4), i as i32 / 4 * 4, 15, lifts[0][i / 4]) }
 }
 
-/// The same with fifth bits, in a word before the nibbles.
+/// Code `n` of eight of five bits, of which `word` gives the words.
 #[inline(always)]
-unsafe fn with_fifths<V: Words>(at: *const u8, apart: usize, i: usize, lifts: Lifts) -> V {
+pub(super) unsafe fn five_bits<V: Words>(word: impl Fn(usize) -> V, n: usize, lift: i32) -> V {
     unsafe {
-        let fifths = lifted(word::<V>(at, apart, 0), FIFTH_OF_VECTOR[i] as i32 - 4, 16, lifts[0][i / 4]);
-        V::or(nibbles::<V>(at, apart, 1, i, lifts), fifths)
+        if n < 4 {
+            return lifted(word(n), 0, 31, lift);
+        }
+        if n == 4 {
+            return lifted(word(4), 3, 31, lift);
+        }
+        let upper = lifted(word(n - 5), 3, 0x1c, lift);
+        let lower = match n {
+            5 => lifted(word(3), 6, 3, lift),
+            6 => lifted(word(4), 0, 3, lift),
+            _ => V::or(lifted(word(4), 2, 1, lift), lifted(word(3), 4, 2, lift)),
+        };
+        V::or(upper, lower)
     }
 }
+/// How far these are lifted that take no shift, or none but for their lower bits.
+const FIVE_BITS_BY_HALF: Lifts = [[0, 3]; 8];
 
 pub(super) struct Q4_0;
 // SAFETY: reads the blocks' bytes.
@@ -187,7 +204,7 @@ unsafe impl Blocks for Q5_0 {
     const BYTES: usize = 22;
     const HALVES: bool = false;
     const MOST: i32 = 31;
-    const LIFTS: Lifts = [[0, 2]; 4];
+    const LIFTS: Lifts = FIVE_BITS_BY_HALF;
     const ZERO: i32 = 16;
 
     #[inline(always)]
@@ -197,7 +214,7 @@ unsafe impl Blocks for Q5_0 {
 
     #[inline(always)]
     unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4] {
-        unsafe { [with_fifths::<V>(at, 2, i, lifts); 4] }
+        unsafe { [five_bits(|n| word::<V>(at, 2, n), i, lifts[0][i / 4]); 4] }
     }
 }
 
@@ -208,7 +225,7 @@ unsafe impl Blocks for Q5_1 {
     const BYTES: usize = 24;
     const HALVES: bool = false;
     const MOST: i32 = 31;
-    const LIFTS: Lifts = [[0, 2]; 4];
+    const LIFTS: Lifts = FIVE_BITS_BY_HALF;
     const ZERO: i32 = 0;
     const AFFINE: bool = true;
 
@@ -219,7 +236,7 @@ unsafe impl Blocks for Q5_1 {
 
     #[inline(always)]
     unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4] {
-        unsafe { [with_fifths::<V>(at, 4, i, lifts); 4] }
+        unsafe { [five_bits(|n| word::<V>(at, 4, n), i, lifts[0][i / 4]); 4] }
     }
 }
 

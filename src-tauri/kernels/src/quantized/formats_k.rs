@@ -1,24 +1,29 @@
 //! How the formats with blocks of 256 elements are taken apart on x86.
 
 use super::{
-    formats::{Blocks, Lifts, NIBBLES_BY_GROUP, Scales, bits, byte, halves, lifted, negative, word},
-    words::{Words, bits as count},
+    formats::{Blocks, Lifts, Scales, bits, byte, five_bits, halves, lifted, negative, word},
+    words::Words,
 };
-use crate::{
-    Format,
-    packed::{
-        bits::{FIFTH_AND_SIXTH_OF_GROUP, FIFTH_OF_GROUP, THIRD_OF_GROUP},
-        place,
-    },
-};
+use crate::{Format, packed::place};
+
+/// The same for the halves of each group.
+const fn lifts(of_groups: [i32; 8]) -> Lifts {
+    let mut lifts = [[0; 2]; 8];
+    let mut group = 0;
+    while group < 8 {
+        lifts[group] = [of_groups[group]; 2];
+        group += 1;
+    }
+    lifts
+}
 
 pub(super) struct Q2K;
 // SAFETY: reads the blocks' bytes.
 unsafe impl Blocks for Q2K {
     const GROUPS: usize = 8;
     const TOGETHER: usize = 4;
-    const LIFTS: Lifts = [[0; 2], [2; 2], [4; 2], [6; 2]];
-    const LIFTS_16: Lifts = [[0; 2], [2; 2], [0; 2], [2; 2]];
+    const LIFTS: Lifts = lifts([0, 2, 4, 6, 0, 2, 4, 6]);
+    const LIFTS_16: Lifts = lifts([0, 2, 0, 2, 0, 2, 0, 2]);
     const MOST_16: i32 = 3 << 2;
     const SCALED_FIT: bool = true;
     const BYTES: usize = 84;
@@ -32,7 +37,7 @@ unsafe impl Blocks for Q2K {
         unsafe {
             let four = word::<V>(at, 4, GROUP / 2);
             let factors = [bits(four, 0, 15), bits(four, 4, 15)];
-            Scales::of_halves::<GROUP>([halves::<V>(at, 0), negative::<V>(halves::<V>(at, 1))], factors, false)
+            Scales::of_halves::<GROUP>([halves::<V>(at, 0), negative::<V>(halves::<V>(at, 1))], factors, None)
         }
     }
 
@@ -42,7 +47,7 @@ unsafe impl Blocks for Q2K {
             let word = word::<V>(at, 4, 4 + GROUP / 4 * 8 + i);
             let mut codes = [word; 4];
             for k in 0..4 {
-                codes[k] = lifted(word, 2 * k as i32, 3, lifts[k][0]);
+                codes[k] = lifted(word, 2 * k as i32, 3, lifts[GROUP / 4 * 4 + k][0]);
             }
             codes
         }
@@ -54,9 +59,7 @@ pub(super) struct Q3K;
 unsafe impl Blocks for Q3K {
     const GROUPS: usize = 8;
     const TOGETHER: usize = 4;
-    const LIFTS: Lifts = [[0; 2], [2; 2], [4; 2], [5; 2]];
-    const LIFTS_16: Lifts = [[0; 2], [2; 2], [0; 2], [2; 2]];
-    const MOST_16: i32 = 7 << 2;
+    const LIFTS: Lifts = lifts([0, 3, 0, 5, 0, 3, 4, 5]);
     const BYTES: usize = 110;
     const HALVES: bool = true;
     const MOST: i32 = 7;
@@ -65,26 +68,30 @@ unsafe impl Blocks for Q3K {
     #[inline(always)]
     unsafe fn scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V> {
         unsafe {
-            // Four bits in one of two words, two more in the third; 32 is 0.
-            let part = GROUP / 2;
-            let low = bits(word::<V>(at, 2, place(Format::Q3K, 24 + part % 2)), part as i32 / 2 * 4, 15);
-            let high = V::left16(bits(word::<V>(at, 2, place(Format::Q3K, 26)), 2 * part as i32, 3), count(4));
-            let factors = V::sub8(V::or(low, high), V::splat8(32));
-            Scales::of_halves::<GROUP>([halves::<V>(at, 0), V::splat(0.0)], [factors; 2], true)
+            let scales = |index: usize| word::<V>(at, 2, place(Format::Q3K, 24 + index));
+            let factors = if GROUP < 6 {
+                scales(GROUP / 2)
+            } else {
+                let [one, two, three] = [scales(0), scales(1), scales(2)];
+                V::or(V::or(bits(one, -6, 0xc0), bits(two, -4, 0x30)), bits(three, -2, 0x0c))
+            };
+            Scales::of_halves::<GROUP>([halves::<V>(at, 0), V::splat(0.0)], [factors; 2], Some(6))
         }
     }
 
     #[inline(always)]
     unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4] {
         unsafe {
-            let low = word::<V>(at, 2, place(Format::Q3K, 8 + GROUP / 4 * 8 + i));
-            let high = word::<V>(at, 2, place(Format::Q3K, i));
-            let mut codes = [low; 4];
-            for k in 0..4 {
-                let (third, lift) = (THIRD_OF_GROUP[GROUP / 4 * 4 + k] as i32, lifts[k][0]);
-                codes[k] = V::or(lifted(low, 2 * k as i32, 3, lift), lifted(high, third - 2, 4, lift));
-            }
-            codes
+            let (part, lift) = (GROUP / 4, |k: usize| lifts[GROUP / 4 * 4 + k][0]);
+            let own = word::<V>(at, 2, place(Format::Q3K, 8 + part * 8 + i));
+            let common = word::<V>(at, 2, place(Format::Q3K, i));
+            let first = 4 * part as i32;
+            [
+                lifted(own, 0, 7, lift(0)),
+                lifted(own, 3, 7, lift(1)),
+                lifted(common, first, 7, lift(2)),
+                V::or(lifted(own, 5, 6, lift(3)), lifted(common, first + 3, 1, lift(3))),
+            ]
         }
     }
 }
@@ -113,7 +120,7 @@ unsafe impl Blocks for Q4K {
     const BYTES: usize = 144;
     const HALVES: bool = false;
     const MOST: i32 = 15;
-    const LIFTS: Lifts = NIBBLES_BY_GROUP;
+    const LIFTS: Lifts = lifts([0, 4, 0, 4, 0, 4, 0, 4]);
     const ZERO: i32 = 0;
     const AFFINE: bool = true;
 
@@ -126,7 +133,7 @@ unsafe impl Blocks for Q4K {
     unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4] {
         // Pairs that share words were slower together.
         let words = 3 + GROUP / 2 * 8;
-        unsafe { [lifted(word::<V>(at, 4, words + i), GROUP as i32 % 2 * 4, 15, lifts[GROUP % 4][0]); 4] }
+        unsafe { [lifted(word::<V>(at, 4, words + i), GROUP as i32 % 2 * 4, 15, lifts[GROUP][0]); 4] }
     }
 }
 
@@ -137,7 +144,7 @@ unsafe impl Blocks for Q5K {
     const BYTES: usize = 176;
     const HALVES: bool = false;
     const MOST: i32 = 31;
-    const LIFTS: Lifts = [[0; 2], [1; 2], [0; 2], [1; 2]];
+    const LIFTS: Lifts = lifts([0, 0, 0, 0, 3, 3, 3, 3]);
     const ZERO: i32 = 0;
     const AFFINE: bool = true;
 
@@ -148,13 +155,8 @@ unsafe impl Blocks for Q5K {
 
     #[inline(always)]
     unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4] {
-        // Pairs that share words were slower together.
-        unsafe {
-            let low = word::<V>(at, 4, place(Format::Q5K, 11 + GROUP / 2 * 8 + i));
-            let high = word::<V>(at, 4, place(Format::Q5K, 3 + i));
-            let (fifth, lift) = (FIFTH_OF_GROUP[GROUP] as i32, lifts[GROUP % 4][0]);
-            [V::or(lifted(low, GROUP as i32 % 2 * 4, 15, lift), lifted(high, fifth - 4, 16, lift)); 4]
-        }
+        // Groups that share words were slower together.
+        unsafe { [five_bits(|n| word::<V>(at, 4, 3 + 8 * n + i), GROUP, lifts[GROUP][0]); 4] }
     }
 }
 
@@ -166,31 +168,31 @@ unsafe impl Blocks for Q6K {
     const BYTES: usize = 210;
     const HALVES: bool = true;
     const MOST: i32 = 63;
-    const LIFTS: Lifts = [[0; 2], [0; 2], [2; 2], [2; 2]];
+    const LIFTS: Lifts = lifts([0, 0, 2, 2, 0, 0, 2, 2]);
     const ZERO: i32 = 32;
 
     #[inline(always)]
     unsafe fn scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V> {
         unsafe {
             let units = [halves::<V>(at, 0), V::splat(0.0)];
-            Scales::of_halves::<GROUP>(units, [word::<V>(at, 2, place(Format::Q6K, 48 + GROUP / 2)); 2], true)
+            Scales::of_halves::<GROUP>(units, [word::<V>(at, 2, place(Format::Q6K, 48 + GROUP / 2)); 2], Some(8))
         }
     }
 
     #[inline(always)]
     unsafe fn codes<V: Words, const GROUP: usize>(at: *const u8, i: usize, lifts: Lifts) -> [V; 4] {
         unsafe {
-            let part = GROUP / 4;
-            let high = word::<V>(at, 2, place(Format::Q6K, 32 + part * 8 + i));
+            let (part, lift) = (GROUP / 4, |k: usize| lifts[GROUP / 4 * 4 + k][0]);
             let one = word::<V>(at, 2, place(Format::Q6K, part * 16 + i));
             let two = word::<V>(at, 2, place(Format::Q6K, part * 16 + 8 + i));
-            let mut codes = [high; 4];
-            for k in 0..4 {
-                let (low, first) = (if k % 2 == 0 { one } else { two }, k as i32 / 2 * 4);
-                let (fifth, lift) = (FIFTH_AND_SIXTH_OF_GROUP[k] as i32, lifts[k][0]);
-                codes[k] = V::or(lifted(low, first, 15, lift), lifted(high, fifth - 4, 0x30, lift));
-            }
-            codes
+            let three = word::<V>(at, 2, place(Format::Q6K, 32 + part * 8 + i));
+            let lower = V::or(lifted(two, 4, 0x0c, lift(3)), lifted(three, 0, 3, lift(3)));
+            [
+                lifted(one, 0, 63, lift(0)),
+                lifted(two, 0, 63, lift(1)),
+                lifted(three, 2, 63, lift(2)),
+                V::or(lifted(one, 2, 0x30, lift(3)), lower),
+            ]
         }
     }
 }

@@ -2,14 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use crate::{
-    Format,
-    packed::{
-        bits::{FIFTH_AND_SIXTH_OF_GROUP, FIFTH_OF_GROUP, FIFTH_OF_VECTOR, THIRD_OF_GROUP},
-        place,
-    },
-    simd::halves_to_floats,
-};
+use crate::{Format, packed::place, simd::halves_to_floats};
 
 /// Four of the eight rows of a block as [`crate::Packed`] has them.
 #[derive(Clone, Copy)]
@@ -32,13 +25,13 @@ impl At {
         unsafe { halves_to_floats(vld1_u16(self.block.add(16 * index + 8 * self.half).cast())) }
     }
 
-    /// 32 codes a row from four words of nibbles: the low ones first, then the high ones.
+    /// 32 codes a row from the four words of nibbles: the low ones first, then the high ones.
     #[inline(always)]
-    unsafe fn nibbles(self, apart: usize, first: usize) -> Codes {
+    unsafe fn nibbles(self, apart: usize) -> Codes {
         unsafe {
             let mut codes = [vdupq_n_u8(0); 8];
             for i in 0..4 {
-                let bytes = self.bytes(apart, first + i);
+                let bytes = self.bytes(apart, i);
                 codes[i] = bits(bytes, 0, 15);
                 codes[i + 4] = bits(bytes, 4, 15);
             }
@@ -65,9 +58,14 @@ impl Scales {
         Self { units: [scale, offset], factors: [[unsafe { vdupq_n_s32(0) }; 2]; 2] }
     }
 
-    /// `factors`: of four halves each, a byte each, of which group `GROUP` has the first or the last two.
+    /// `factors`: of four halves each, a byte each, of which group `GROUP` has the first or the last two. `signed`: how many
+    /// bits of the byte are one that has a sign, the highest.
     #[inline(always)]
-    unsafe fn of_halves<const GROUP: usize>(units: [float32x4_t; 2], factors: [uint8x16_t; 2], signed: bool) -> Self {
+    unsafe fn of_halves<const GROUP: usize>(
+        units: [float32x4_t; 2],
+        factors: [uint8x16_t; 2],
+        signed: Option<i32>,
+    ) -> Self {
         unsafe {
             let first = 16 * (GROUP % 2);
             Self {
@@ -81,15 +79,14 @@ impl Scales {
     }
 }
 
-/// The byte of each word that begins at bit `shift`.
+/// The byte of each word that begins at bit `shift`, or the number with a sign that is so many bits of it, the highest.
 #[inline(always)]
-unsafe fn byte(words: uint8x16_t, shift: usize, signed: bool) -> int32x4_t {
+unsafe fn byte(words: uint8x16_t, shift: usize, signed: Option<i32>) -> int32x4_t {
     unsafe {
         let top = vshlq_s32(vreinterpretq_s32_u8(words), vdupq_n_s32(24 - shift as i32));
-        if signed {
-            vshrq_n_s32::<24>(top)
-        } else {
-            vreinterpretq_s32_u32(vshrq_n_u32::<24>(vreinterpretq_u32_s32(top)))
+        match signed {
+            Some(bits) => vshlq_s32(top, vdupq_n_s32(bits - 32)),
+            None => vreinterpretq_s32_u32(vshrq_n_u32::<24>(vreinterpretq_u32_s32(top))),
         }
     }
 }
@@ -98,6 +95,31 @@ unsafe fn byte(words: uint8x16_t, shift: usize, signed: bool) -> int32x4_t {
 #[inline(always)]
 unsafe fn bits(bytes: uint8x16_t, shift: usize, mask: u8) -> uint8x16_t {
     unsafe { vandq_u8(vshlq_u8(bytes, vdupq_n_s8(-(shift as i8))), vdupq_n_u8(mask)) }
+}
+
+/// Bits of each byte from `first` on, so many, at `place`.
+#[inline(always)]
+unsafe fn moved(bytes: uint8x16_t, first: usize, count: usize, place: usize) -> uint8x16_t {
+    unsafe {
+        let shifted = vshlq_u8(bytes, vdupq_n_s8(place as i8 - first as i8));
+        vandq_u8(shifted, vdupq_n_u8(((1 << count) - 1) << place))
+    }
+}
+
+/// Code `n` of eight of five bits, of which `word` gives the words.
+#[inline(always)]
+unsafe fn five_bits(word: impl Fn(usize) -> uint8x16_t, n: usize) -> uint8x16_t {
+    unsafe {
+        if n < 5 {
+            return bits(word(n), n / 4 * 3, 31);
+        }
+        let lower = match n {
+            5 => moved(word(3), 6, 2, 0),
+            6 => moved(word(4), 0, 2, 0),
+            _ => vorrq_u8(moved(word(4), 2, 1, 0), moved(word(3), 5, 1, 1)),
+        };
+        vorrq_u8(moved(word(n - 5), 5, 3, 2), lower)
+    }
 }
 
 /// A block format as the kernels need it: element = `scale * (code - ZERO) + offset`.
@@ -139,12 +161,12 @@ unsafe impl<const FIFTH: bool, const OFFSET: bool> Blocks for Nibbles<FIFTH, OFF
     unsafe fn codes<const GROUP: usize>(at: At) -> Codes {
         unsafe {
             let apart = 2 + 2 * OFFSET as usize;
-            let mut codes = at.nibbles(apart, FIFTH as usize);
-            if FIFTH {
-                let fifths = at.bytes(apart, 0);
-                for (i, codes) in codes.iter_mut().enumerate() {
-                    *codes = vorrq_u8(*codes, vshlq_n_u8::<4>(bits(fifths, FIFTH_OF_VECTOR[i], 1)));
-                }
+            if !FIFTH {
+                return at.nibbles(apart);
+            }
+            let mut codes = [vdupq_n_u8(0); 8];
+            for (i, codes) in codes.iter_mut().enumerate() {
+                *codes = five_bits(|n| at.bytes(apart, n), i);
             }
             codes
         }
@@ -197,7 +219,7 @@ unsafe impl Blocks for Q2K {
         unsafe {
             let four = at.bytes(4, GROUP / 2);
             let factors = [bits(four, 0, 15), bits(four, 4, 15)];
-            Scales::of_halves::<GROUP>([at.halves(0), vnegq_f32(at.halves(1))], factors, false)
+            Scales::of_halves::<GROUP>([at.halves(0), vnegq_f32(at.halves(1))], factors, None)
         }
     }
 
@@ -225,12 +247,14 @@ unsafe impl Blocks for Q3K {
     #[inline(always)]
     unsafe fn scales<const GROUP: usize>(at: At) -> Scales {
         unsafe {
-            // Four bits in one of two words, two more in the third; 32 is 0.
-            let part = GROUP / 2;
-            let low = bits(at.bytes(2, place(Format::Q3K, 24 + part % 2)), part / 2 * 4, 15);
-            let high = vshlq_n_u8::<4>(bits(at.bytes(2, place(Format::Q3K, 26)), 2 * part, 3));
-            let factors = vsubq_u8(vorrq_u8(low, high), vdupq_n_u8(32));
-            Scales::of_halves::<GROUP>([at.halves(0), vdupq_n_f32(0.0)], [factors; 2], true)
+            let scales = |index: usize| at.bytes(2, place(Format::Q3K, 24 + index));
+            let factors = if GROUP < 6 {
+                scales(GROUP / 2)
+            } else {
+                let lower = vorrq_u8(moved(scales(1), 0, 2, 4), moved(scales(2), 0, 2, 2));
+                vorrq_u8(moved(scales(0), 0, 2, 6), lower)
+            };
+            Scales::of_halves::<GROUP>([at.halves(0), vdupq_n_f32(0.0)], [factors; 2], Some(6))
         }
     }
 
@@ -239,9 +263,15 @@ unsafe impl Blocks for Q3K {
         unsafe {
             let mut codes = [vdupq_n_u8(0); 8];
             for (i, codes) in codes.iter_mut().enumerate() {
-                let low = bits(at.bytes(2, place(Format::Q3K, 8 + GROUP / 4 * 8 + i)), GROUP % 4 * 2, 3);
-                let high = bits(at.bytes(2, place(Format::Q3K, i)), THIRD_OF_GROUP[GROUP], 1);
-                *codes = vorrq_u8(low, vshlq_n_u8::<2>(high));
+                let own = at.bytes(2, place(Format::Q3K, 8 + GROUP / 4 * 8 + i));
+                let common = at.bytes(2, place(Format::Q3K, i));
+                let first = GROUP / 4 * 4;
+                *codes = match GROUP % 4 {
+                    0 => bits(own, 0, 7),
+                    1 => bits(own, 3, 7),
+                    2 => bits(common, first, 7),
+                    _ => vorrq_u8(moved(own, 6, 2, 1), moved(common, first + 3, 1, 0)),
+                };
             }
             codes
         }
@@ -269,8 +299,8 @@ unsafe impl<const FIFTH: bool> Blocks for SixBits<FIFTH> {
                 [vorrq_u8(bits(c, 0, 15), bits(a, 2, 0x30)), vorrq_u8(bits(c, 4, 15), bits(b, 2, 0x30))]
             };
             let shift = 8 * (GROUP % 4);
-            let scale = vmulq_f32(at.halves(0), vcvtq_f32_s32(byte(factors, shift, false)));
-            let offset = vmulq_f32(vnegq_f32(at.halves(1)), vcvtq_f32_s32(byte(minimums, shift, false)));
+            let scale = vmulq_f32(at.halves(0), vcvtq_f32_s32(byte(factors, shift, None)));
+            let offset = vmulq_f32(vnegq_f32(at.halves(1)), vcvtq_f32_s32(byte(minimums, shift, None)));
             Scales::of_group(scale, offset)
         }
     }
@@ -278,16 +308,13 @@ unsafe impl<const FIFTH: bool> Blocks for SixBits<FIFTH> {
     #[inline(always)]
     unsafe fn codes<const GROUP: usize>(at: At) -> Codes {
         unsafe {
-            let (format, first) = if FIFTH { (Format::Q5K, 11) } else { (Format::Q4K, 3) };
             let mut codes = [vdupq_n_u8(0); 8];
             for (i, codes) in codes.iter_mut().enumerate() {
-                *codes = bits(at.bytes(4, place(format, first + GROUP / 2 * 8 + i)), GROUP % 2 * 4, 15);
-                if FIFTH {
-                    *codes = vorrq_u8(
-                        *codes,
-                        vshlq_n_u8::<4>(bits(at.bytes(4, place(format, 3 + i)), FIFTH_OF_GROUP[GROUP], 1)),
-                    );
-                }
+                *codes = if FIFTH {
+                    five_bits(|n| at.bytes(4, 3 + 8 * n + i), GROUP)
+                } else {
+                    bits(at.bytes(4, 3 + GROUP / 2 * 8 + i), GROUP % 2 * 4, 15)
+                };
             }
             codes
         }
@@ -310,20 +337,24 @@ unsafe impl Blocks for Q6K {
     unsafe fn scales<const GROUP: usize>(at: At) -> Scales {
         unsafe {
             let units = [at.halves(0), vdupq_n_f32(0.0)];
-            Scales::of_halves::<GROUP>(units, [at.bytes(2, place(Format::Q6K, 48 + GROUP / 2)); 2], true)
+            Scales::of_halves::<GROUP>(units, [at.bytes(2, place(Format::Q6K, 48 + GROUP / 2)); 2], Some(8))
         }
     }
 
     #[inline(always)]
     unsafe fn codes<const GROUP: usize>(at: At) -> Codes {
         unsafe {
-            let (part, quarter) = (GROUP / 4, GROUP % 4);
+            let part = GROUP / 4;
             let mut codes = [vdupq_n_u8(0); 8];
             for (i, codes) in codes.iter_mut().enumerate() {
-                let low = bits(at.bytes(2, place(Format::Q6K, part * 16 + quarter % 2 * 8 + i)), quarter / 2 * 4, 15);
-                let high =
-                    bits(at.bytes(2, place(Format::Q6K, 32 + part * 8 + i)), FIFTH_AND_SIXTH_OF_GROUP[quarter], 3);
-                *codes = vorrq_u8(low, vshlq_n_u8::<4>(high));
+                let word = |index: usize| at.bytes(2, place(Format::Q6K, index + i));
+                let [one, two, three] = [word(part * 16), word(part * 16 + 8), word(32 + part * 8)];
+                *codes = match GROUP % 4 {
+                    0 => bits(one, 0, 63),
+                    1 => bits(two, 0, 63),
+                    2 => bits(three, 2, 63),
+                    _ => vorrq_u8(moved(one, 6, 2, 4), vorrq_u8(moved(two, 6, 2, 2), moved(three, 0, 2, 0))),
+                };
             }
             codes
         }
