@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     Activations, Format, Packed, Pool, Product, multiply,
+    product::STREAMS,
     simd::{Register, Simd, at_every_level},
 };
 
@@ -35,36 +36,38 @@ pub(crate) fn bytes(format: Format) -> usize {
     BYTES[format as usize].load(Relaxed)
 }
 
-/// Of each stream that is coming: about what memory gives during the longest pause, and far less than a second-level cache
-/// has.
-const MOST_COMING_BYTES: usize = 64 << 10;
+/// Of each stream that is coming: with the others about what memory gives during the longest pause, and far less than a
+/// second-level cache has.
+const MOST_COMING_BYTES: usize = 32 << 10;
 
 /// Where a thread's streams of its next product begin, of which it asks for the first lines while it waits: one thread alone
 /// computes what lies between products, and memory would rest.
 #[derive(Clone, Copy)]
 pub(crate) struct Coming {
-    /// Of both streams. Nothing is read: the memory may be gone by then.
-    at: [*const u8; 2],
+    /// Of each stream. Nothing is read: the memory may be gone by then.
+    at: [*const u8; STREAMS],
     /// Bytes of each that have not been asked for.
     left: usize,
 }
 
 impl Coming {
     /// Nothing.
-    pub(crate) const NONE: Self = Self { at: [std::ptr::null(); 2], left: 0 };
+    pub(crate) const NONE: Self = Self { at: [std::ptr::null(); STREAMS], left: 0 };
     /// Bytes of each stream that are asked for at a time: soon the thread looks again whether there is work.
-    const AT_ONCE: usize = 256;
+    const AT_ONCE: usize = 128;
 
-    /// Of two streams: rows of matrices.
+    /// Of streams: rows of matrices, of which the first has the most.
     #[inline(always)]
-    pub(crate) fn of(streams: [(&Packed, Range<usize>); 2]) -> Self {
-        let [_, (weights, rows)] = &streams;
-        // The second has as many rows as the first, or fewer.
+    pub(crate) fn of(streams: [(&Packed, Range<usize>); STREAMS]) -> Self {
+        let (first, rows) = &streams[0];
         if rows.is_empty() {
             return Self::NONE;
         }
-        let left = (weights.row_bytes * rows.len()).min(MOST_COMING_BYTES);
-        Self { at: streams.map(|(weights, rows)| weights.rows_from(rows.start).as_ptr()), left }
+        let left = (first.row_bytes * rows.len()).min(MOST_COMING_BYTES);
+        let start = |weights: &Packed, row: usize| weights.rows_from(row).as_ptr();
+        let first = start(first, rows.start);
+        let at = streams.map(|(weights, rows)| if rows.is_empty() { first } else { start(weights, rows.start) });
+        Self { at, left }
     }
 
     /// Asks for some more; false when nothing is left.
@@ -95,20 +98,21 @@ fn prefetch(line: *const u8) {
     let _ = line;
 }
 
-/// What is read of a stream before the other's turn: about what products take.
-const TURN_BYTES: usize = 2048;
+/// What is read of a stream before the next one's turn: about what products take.
+const TURN_BYTES: usize = 256;
 
 at_every_level! {
-    /// Reads two streams of whole KiB in turn, as products do, and asks for what lies `ahead` bytes behind each line unless
-    /// that is 0: the most that a plain read gives.
-    pub fn read(streams: [&[u8]; 2], ahead: usize) = read_both
+    /// Reads `bytes`, whole KiB, in as many streams as products read and in turn as they do, and asks for what lies `ahead`
+    /// bytes behind each line unless that is 0: the most that a plain read gives.
+    pub fn read(bytes: &[u8], ahead: usize) = read_streams
 }
 
 #[inline(always)]
-unsafe fn read_both<S: Simd>(streams: [&[u8]; 2], ahead: usize) {
+unsafe fn read_streams<S: Simd>(bytes: &[u8], ahead: usize) {
     let mut sums = [0_u64; 32];
-    let [one, two] = streams.map(|stream| stream.chunks(TURN_BYTES));
-    for words in one.zip(two).flat_map(|(one, two)| [one, two]).flat_map(|turn| turn.as_chunks::<256>().0) {
+    let len = bytes.len() / STREAMS / TURN_BYTES * TURN_BYTES;
+    let turns = (0..len).step_by(TURN_BYTES).flat_map(|at| (0..STREAMS).map(move |stream| stream * len + at));
+    for words in turns.map(|at| &bytes[at..][..TURN_BYTES]) {
         for line in (0..words.len()).step_by(64).filter(|_| ahead > 0) {
             // SAFETY: an address that is asked for need not be a good one.
             unsafe { S::Register::prefetch(words.as_ptr().wrapping_add(ahead + line)) };

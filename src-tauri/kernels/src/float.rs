@@ -3,11 +3,11 @@
 //! A vector of sums for each row of weights with each row of activations, to which columns are added from the first to
 //! the last: in pieces of columns that the first-level cache holds, between which the sums wait in memory.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, ops::Range};
 
 use crate::{
     Activations, Format, ahead, packed,
-    product::{Stream, Streams},
+    product::{STREAMS, Stream, Streams},
     simd::{LANES, Register, Simd, at_every_level},
 };
 
@@ -85,18 +85,20 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
         let few = activations.rows < TOGETHER;
         let pair = few && S::Register::FLOAT_ROWS == 8;
         let ahead = if few { ahead::bytes(streams[0].weights.format) } else { 0 };
-        let fetch = |at: *const u8| {
-            if ahead > 0 {
-                S::Register::prefetch(at.wrapping_add(ahead));
+        let fetch = |at: *const u8, lines: Range<usize>| {
+            for line in lines.filter(|_| ahead > 0) {
+                S::Register::prefetch(at.wrapping_add(ahead + 64 * line));
             }
         };
+        // Of eight rows' vectors.
+        let lines = EIGHT * BYTES / 64;
         let zero = Line([0.0; LANES]);
         scratch.weights.resize(PIECE, [zero; packed::LANES]);
-        let mut taken = [0, 0];
+        let mut taken = [0; STREAMS];
         loop {
-            // Eights of rows that are computed together: of both streams in turn where memory is the limit.
+            // Eights of rows that are computed together: of all streams where memory is the limit.
             let (mut eights, mut count) = ([(0, 0); BLOCK.0], 0);
-            for stream in 0..2 {
+            for stream in 0..STREAMS {
                 let most = if few { 1 } else { BLOCK.0 - count };
                 for _ in 0..most {
                     let row = streams[stream].rows.start + taken[stream];
@@ -107,25 +109,37 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
                 }
             }
             let eights = &eights[..count];
-            let Some(&first) = eights.first() else { return };
+            if eights.is_empty() {
+                return;
+            }
             let at_eight = |(stream, row): (usize, usize)| streams[stream].weights.rows_from(row).as_ptr();
             for at in (0..activations.rows).step_by(BLOCK.1) {
                 let rows = BLOCK.1.min(activations.rows - at);
                 scratch.sums.clear();
-                scratch.sums.resize(eights.len().max(2) * rows, [zero; packed::LANES]);
+                scratch.sums.resize(eights.len().next_multiple_of(2) * rows, [zero; packed::LANES]);
                 let vectors = columns / LANES;
                 for vector in (0..vectors).step_by(PIECE) {
                     let piece = PIECE.min(vectors - vector);
                     let values = activations.values.as_ptr().add(at * columns + vector * LANES);
                     let offset = vector * packed::LANES * LANES * BYTES;
                     if pair {
-                        // Where there is no second eight, nobody wants its results.
-                        let weights = [first, *eights.get(1).unwrap_or(&first)];
-                        let weights = weights.map(|eight| at_eight(eight).add(offset));
-                        for a in 0..rows {
-                            let sums = scratch.sums.as_mut_ptr().add(a);
-                            let (values, sums) = (values.add(a * columns), [sums, sums.add(rows)]);
-                            two_streams::<S::Register, BYTES>(weights, piece, values, sums, fetch, load);
+                        let pairs = eights.len().div_ceil(2);
+                        for (number, pair) in eights.chunks(2).enumerate() {
+                            // Of all of them, whichever are computed: memory gives less when it is asked for two alone.
+                            let ask = |vector: usize| {
+                                let first = (number * piece + vector) * (lines / pairs);
+                                for &eight in eights {
+                                    fetch(at_eight(eight).wrapping_add(offset), first..first + lines / pairs);
+                                }
+                            };
+                            // Where there is no second eight, nobody wants its results.
+                            let weights = [pair[0], *pair.get(1).unwrap_or(&pair[0])];
+                            let weights = weights.map(|eight| at_eight(eight).add(offset));
+                            for a in 0..rows {
+                                let sums = scratch.sums.as_mut_ptr().add(2 * number * rows + a);
+                                let (values, sums) = (values.add(a * columns), [sums, sums.add(rows)]);
+                                two_eights::<S::Register, BYTES>(weights, piece, values, sums, ask, load);
+                            }
                         }
                         continue;
                     }
@@ -134,11 +148,7 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
                         if few {
                             for (a, sums) in sums.iter_mut().enumerate() {
                                 let values = values.add(a * columns);
-                                let ask = |vector: usize| {
-                                    for line in (0..EIGHT * BYTES).step_by(64) {
-                                        fetch(weights.wrapping_add(vector * EIGHT * BYTES + line));
-                                    }
-                                };
+                                let ask = |vector: usize| fetch(weights, vector * lines..(vector + 1) * lines);
                                 tiles::<S::Register, 8, 1, BYTES>(weights, piece, values, 0, sums, ask, load);
                             }
                         } else {
@@ -234,15 +244,14 @@ unsafe fn tiles<V: Register, const R: usize, const A: usize, const BYTES: usize>
     }
 }
 
-/// Adds a piece to the sums of two eights of rows of weights with one of activations: memory gives two streams sooner than
-/// one. `fetch` hears of each line of weights.
+/// Adds a piece to the sums of two eights of rows of weights with one of activations. `ask` hears of each vector of columns.
 #[inline(always)]
-unsafe fn two_streams<V: Register, const BYTES: usize>(
+unsafe fn two_eights<V: Register, const BYTES: usize>(
     weights: [*const u8; 2],
     piece: usize,
     values: *const f32,
     sums: [*mut Eight; 2],
-    fetch: impl Fn(*const u8),
+    ask: impl Fn(usize),
     load: impl Fn(*const u8) -> V + Copy,
 ) {
     unsafe {
@@ -251,15 +260,13 @@ unsafe fn two_streams<V: Register, const BYTES: usize>(
             let mut all: [[V; packed::LANES]; 2] =
                 std::array::from_fn(|eight| std::array::from_fn(|row| V::load(place(eight, row))));
             for vector in 0..piece {
+                // Each line is asked for once.
+                if lane == 0 {
+                    ask(vector);
+                }
                 let value = V::load(values.add(vector * LANES + lane));
                 for eight in 0..2 {
-                    let weights = weights[eight].add(vector * packed::LANES * LANES * BYTES);
-                    // Each line is asked for once.
-                    if lane == 0 {
-                        for line in (0..packed::LANES * LANES * BYTES).step_by(64) {
-                            fetch(weights.wrapping_add(line));
-                        }
-                    }
+                    let weights = weights[eight].add(vector * EIGHT * BYTES);
                     for row in 0..packed::LANES {
                         let weights = load(weights.add((row * LANES + lane) * BYTES));
                         all[eight][row] = all[eight][row].plus_product(weights, value);

@@ -16,9 +16,15 @@ const PIECES: usize = 2;
 /// the thread that has it. The caller's thread looks at all, so that everything is done whoever came.
 const HELPED: usize = 2;
 
-/// Steps of two streams, times rows of activations, from which on shares are not small: where some processors are slower
-/// than others, all end together.
-const LARGE: usize = 8;
+/// Rows of weights, times rows of activations, from which on shares are not small: where some processors are slower than
+/// others, all end together.
+const LARGE: usize = 256;
+
+/// Streams through memory that a thread reads side by side: memory gives more to several than to one.
+pub(crate) const STREAMS: usize = 4;
+
+/// Bytes of weights from which on a stream is worth its beginning: where they would be shorter, there are half as many.
+const LEAST_STREAM_BYTES: usize = 128 << 10;
 
 /// One matrix that the activations meet, and where its results go: row by row of the activations, one number for each
 /// row of the matrix.
@@ -59,9 +65,8 @@ pub(crate) struct Stream<'a> {
     pub(crate) out: *mut f32,
 }
 
-/// Two streams through memory, which gives more to two than to one, of weights in one format. The second has as many rows as
-/// the first or fewer, or none.
-pub(crate) type Streams<'a> = [Stream<'a>; 2];
+/// Of weights in one format. Some may have no rows, but not the first.
+pub(crate) type Streams<'a> = [Stream<'a>; STREAMS];
 
 impl<'a> Shared<'a> {
     fn stream(self, rows: Range<usize>) -> Stream<'a> {
@@ -81,14 +86,16 @@ impl Next<'_> {
     /// What thread `own` will read of it.
     #[inline(always)]
     fn coming(&self, own: usize, threads: usize) -> Coming {
+        let of = |cut: Cut, weights: &Packed| {
+            let share = cut.share(Size::of(weights), own, threads);
+            let len = share.len();
+            cut.parts(Size::of(weights), share, 0..len)
+        };
         match self {
-            Self::Product(weights) => {
-                let [one, two] = ROWS.share(weights.rows, own, threads);
-                Coming::of([(weights, one), (weights, two)])
-            }
+            Self::Product(weights) => Coming::of(of(ROWS, weights).map(|rows| (*weights, rows))),
             Self::Gated([gate, up]) => {
-                let [rows, _] = GATED.share(gate.rows, own, threads);
-                Coming::of([(gate, rows.clone()), (up, rows)])
+                let [one, two, ..] = of(GATED, gate);
+                Coming::of([(gate, one.clone()), (up, one), (gate, two.clone()), (up, two)])
             }
         }
     }
@@ -118,8 +125,8 @@ pub(crate) fn multiply_at(
     }
     pool.on_each(&|own, taken| {
         let mut coming = None;
-        let rows = products.iter().map(|product| product.weights.rows);
-        for_each_piece(ROWS, rows, activations.rows, own, taken, |index, rows| {
+        let matrices = products.iter().map(|product| Size::of(product.weights));
+        for_each_piece(ROWS, matrices, activations.rows, own, taken, |index, rows| {
             // Here, where the processor waits for weights anyway.
             coming = coming.or_else(|| Some(next.as_ref()?.coming(own, taken.threads())));
             let streams = rows.map(|rows| products[index].stream(rows));
@@ -154,28 +161,37 @@ pub fn multiply_gated(
     let (both, out) = (&both, &out.shared());
     pool.on_each(&|own, taken| {
         let mut coming = None;
-        for_each_piece(GATED, [width].into_iter(), activations.rows, own, taken, |_, [rows, _]| {
-            coming = coming.or_else(|| Some(next.as_ref()?.coming(own, taken.threads())));
-            let [gate, up] = both.map(|product| product.stream(rows.clone()));
-            // SAFETY: as in `multiply_at`; these rows of `out` are nobody else's either, and their groups whole.
-            unsafe {
-                if gate.weights.format == up.weights.format {
-                    product(level, &[gate.clone(), up.clone()], activations);
-                } else {
-                    for stream in [&gate, &up] {
-                        product(level, &[stream.clone(), Stream { rows: 0..0, ..stream.clone() }], activations);
+        for_each_piece(
+            GATED,
+            [Size::of(both[0].weights)].into_iter(),
+            activations.rows,
+            own,
+            taken,
+            |_, [one, two, ..]| {
+                coming = coming.or_else(|| Some(next.as_ref()?.coming(own, taken.threads())));
+                let [[gate, gate_2], [up, up_2]] =
+                    both.map(|product| [one.clone(), two.clone()].map(|rows| product.stream(rows)));
+                // SAFETY: as in `multiply_at`; these rows of `out` are nobody else's either, and their groups whole.
+                unsafe {
+                    if gate.weights.format == up.weights.format {
+                        product(level, &[gate, up, gate_2, up_2], activations);
+                    } else {
+                        for [one, two] in [[gate, gate_2], [up, up_2]] {
+                            let [three, four] = both.map(|product| product.stream(0..0));
+                            product(level, &[one, two, three, four], activations);
+                        }
+                    }
+                    for (token, rows) in (0..activations.rows).flat_map(|token| [(token, &one), (token, &two)]) {
+                        let from = |product: Shared<'_>| {
+                            std::slice::from_raw_parts(product.out.add(token * width + rows.start), rows.len())
+                        };
+                        let mut part = out.part(token, rows.clone());
+                        crate::ops::silu_times(from(both[0]), from(both[1]), part.values);
+                        part.quantize();
                     }
                 }
-                for token in 0..activations.rows {
-                    let from = |stream: &Stream<'_>| {
-                        std::slice::from_raw_parts(stream.out.add(token * width + rows.start), rows.len())
-                    };
-                    let mut part = out.part(token, rows.clone());
-                    crate::ops::silu_times(from(&gate), from(&up), part.values);
-                    part.quantize();
-                }
-            }
-        });
+            },
+        );
         coming
     });
 }
@@ -193,46 +209,68 @@ unsafe fn product(level: Level, streams: &Streams<'_>, activations: &Activations
     }
 }
 
-/// How a matrix is divided: in steps of so many rows, in one stream or two for each thread.
+/// How much there is of a matrix.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    rows: usize,
+    row_bytes: usize,
+}
+
+impl Size {
+    fn of(weights: &Packed) -> Self {
+        Self { rows: weights.rows, row_bytes: weights.row_bytes }
+    }
+}
+
+/// How a matrix is divided: in steps of so many rows, of which a thread's share is in so many parts, read side by side.
 #[derive(Clone, Copy)]
 struct Cut {
     step: usize,
-    two: bool,
+    parts: usize,
 }
 
-const ROWS: Cut = Cut { step: STEP, two: true };
-/// Both matrices are streams. Results are quantized by groups.
-const GATED: Cut = Cut { step: GROUP, two: false };
+const ROWS: Cut = Cut { step: STEP, parts: STREAMS };
+/// Of each of two matrices. Results are quantized by groups.
+const GATED: Cut = Cut { step: GROUP, parts: STREAMS / 2 };
 
 impl Cut {
-    /// The part of a matrix with so many rows that is a thread's.
-    fn share(self, rows: usize, thread: usize, threads: usize) -> [Range<usize>; 2] {
-        let of_steps = |step: usize| (step * self.step).min(rows);
-        let [first, end] = [thread, thread + 1].map(|thread| rows.div_ceil(self.step) * thread / threads);
-        let middle = if self.two { first + (end - first).div_ceil(2) } else { end };
-        [of_steps(first)..of_steps(middle), of_steps(middle)..of_steps(end)]
+    /// The steps of a matrix that are a thread's share.
+    fn share(self, matrix: Size, thread: usize, threads: usize) -> Range<usize> {
+        let steps = matrix.rows.div_ceil(self.step);
+        steps * thread / threads..steps * (thread + 1) / threads
     }
 
-    /// Steps of streams side by side.
-    fn steps(self, streams: &[Range<usize>; 2]) -> usize {
-        streams[0].len().div_ceil(self.step)
+    /// The rows of each part that are taken when `taken` of a share's steps are: one step of each part in turn.
+    fn parts(self, matrix: Size, share: Range<usize>, taken: Range<usize>) -> [Range<usize>; STREAMS] {
+        let few = share.len() * self.step * matrix.row_bytes < self.parts * LEAST_STREAM_BYTES;
+        let parts = if few { self.parts / 2 } else { self.parts };
+        std::array::from_fn(|number| {
+            if number >= parts {
+                return 0..0;
+            }
+            // The one whose turn it is first.
+            let part = (taken.start + number) % parts;
+            let first = share.start + part * (share.len() / parts) + part.min(share.len() % parts);
+            let row = |taken: usize| ((first + (taken + parts - 1 - part) / parts) * self.step).min(matrix.rows);
+            row(taken.start)..row(taken.end)
+        })
     }
 }
 
-/// Calls `work` with pieces of matrices that have so many `rows`, and the numbers of the matrices: first with those of thread
+/// Calls `work` with pieces of `matrices`, and the numbers of the matrices: first with those of thread
 /// `own`'s share, whose streams go on from piece to piece, so that what is asked for ahead is what is needed next; who is
 /// done helps the others, so that all end together, whatever held one of them up. `times` is what each row meets.
 fn for_each_piece(
     cut: Cut,
-    rows: impl Iterator<Item = usize> + Clone,
+    matrices: impl Iterator<Item = Size> + Clone,
     times: usize,
     own: usize,
     taken: &Taken<'_>,
-    mut work: impl FnMut(usize, [Range<usize>; 2]),
+    mut work: impl FnMut(usize, [Range<usize>; STREAMS]),
 ) {
     for (helped, thread) in (own..taken.threads()).chain(0..own).enumerate() {
-        let mut share = Share::new(cut, rows.clone(), thread, taken.threads());
-        if own > 0 && helped > HELPED && share.steps * times < LARGE {
+        let mut share = Share::new(cut, matrices.clone(), thread, taken.threads());
+        if own > 0 && helped > HELPED && share.steps * cut.step * times < LARGE {
             break;
         }
         while let Some((index, streams)) = share.take(taken) {
@@ -242,45 +280,43 @@ fn for_each_piece(
 }
 
 /// Which rows of each matrix a thread computes.
-struct Share<Rows> {
+struct Share<Matrices> {
     cut: Cut,
     thread: usize,
     threads: usize,
     /// Of all its matrices.
     steps: usize,
-    /// Of the matrices that are not begun.
-    rows: Rows,
+    /// Those that are not begun.
+    matrices: Matrices,
     begun: usize,
-    /// Of the last matrix that is begun; none before the first.
-    streams: [Range<usize>; 2],
+    /// The last matrix that is begun, and its steps; none before the first.
+    matrix: (Size, Range<usize>),
     /// Steps of the matrices before it.
     before: usize,
 }
 
-impl<Rows: Iterator<Item = usize> + Clone> Share<Rows> {
-    fn new(cut: Cut, rows: Rows, thread: usize, threads: usize) -> Self {
-        let steps = rows.clone().map(|rows| cut.steps(&cut.share(rows, thread, threads))).sum();
-        Self { cut, thread, threads, steps, rows, begun: 0, streams: [0..0, 0..0], before: 0 }
+impl<Matrices: Iterator<Item = Size> + Clone> Share<Matrices> {
+    fn new(cut: Cut, matrices: Matrices, thread: usize, threads: usize) -> Self {
+        let steps = matrices.clone().map(|matrix| cut.share(matrix, thread, threads).len()).sum();
+        Self { cut, thread, threads, steps, matrices, begun: 0, matrix: (Size::default(), 0..0), before: 0 }
     }
 
     /// The next piece, with the number of its matrix.
-    fn take(&mut self, taken: &Taken<'_>) -> Option<(usize, [Range<usize>; 2])> {
+    fn take(&mut self, taken: &Taken<'_>) -> Option<(usize, [Range<usize>; STREAMS])> {
         let cut = self.cut;
         let piece = taken.take(self.thread, |taken| {
-            while taken - self.before >= cut.steps(&self.streams) {
-                self.before += cut.steps(&self.streams);
-                self.streams = cut.share(self.rows.next()?, self.thread, self.threads);
+            while taken - self.before >= self.matrix.1.len() {
+                self.before += self.matrix.1.len();
+                let matrix = self.matrices.next()?;
+                self.matrix = (matrix, cut.share(matrix, self.thread, self.threads));
                 self.begun += 1;
             }
-            // Ever smaller ones, unless nobody helps.
-            let len = (self.steps - taken).div_ceil(PIECES.min(self.threads));
-            Some((taken + len).min(self.before + cut.steps(&self.streams)))
+            // Ever smaller ones, unless nobody helps, but some streams wide.
+            let len = (self.steps - taken).div_ceil(PIECES.min(self.threads)).max(cut.parts / 2);
+            Some((taken + len).min(self.before + self.matrix.1.len()))
         })?;
-        let of_stream = |stream: &Range<usize>| {
-            let at = |step: usize| (stream.start + (step - self.before) * cut.step).min(stream.end);
-            at(piece.start)..at(piece.end)
-        };
-        Some((self.begun - 1, self.streams.each_ref().map(of_stream)))
+        let (matrix, share) = self.matrix.clone();
+        Some((self.begun - 1, cut.parts(matrix, share, piece.start - self.before..piece.end - self.before)))
     }
 }
 
@@ -296,13 +332,14 @@ mod tests {
         for (matrices, threads) in [(vec![1], 1), (vec![2048, 512, 512], 2), (vec![0, 7, 49_152], 3), (vec![], 2)] {
             let times: Mutex<Vec<Vec<u8>>> = Mutex::new(matrices.iter().map(|&rows| vec![0; rows]).collect());
             let take = |own: usize, taken: &Taken<'_>| {
-                for_each_piece(ROWS, matrices.iter().copied(), 1, own, taken, |index, [one, two]| {
-                    assert!(!one.is_empty() && one.len() >= two.len(), "{one:?}, {two:?}");
-                    for stream in [&one, &two] {
+                let sizes = matrices.iter().map(|&rows| Size { rows, row_bytes: 200 });
+                for_each_piece(ROWS, sizes, 1, own, taken, |index, streams| {
+                    assert!(!streams[0].is_empty(), "{streams:?}");
+                    for stream in &streams {
                         assert!(stream.is_empty() || stream.start.is_multiple_of(STEP), "{stream:?}");
                     }
                     let mut times = times.lock().expect("no panic");
-                    one.chain(two).for_each(|row| times[index][row] += 1);
+                    streams.into_iter().flatten().for_each(|row| times[index][row] += 1);
                 });
             };
             let done = |count: u8| {
@@ -330,18 +367,18 @@ mod tests {
     #[test]
     fn streams_go_on_and_pieces_become_smaller() {
         let seats = [Seat::default(), Seat::default()];
-        let mut share = Share::new(ROWS, [16_384].into_iter(), 1, 2);
+        let mut share = Share::new(ROWS, [Size { rows: 16_384, row_bytes: 200 }].into_iter(), 1, 2);
         let pieces: Vec<_> =
             std::iter::from_fn(|| share.take(&Taken::new(&seats, 1))).map(|(_, streams)| streams).collect();
-        assert!(pieces[0].clone().map(|stream| stream.start) == [8192, 12_288], "{pieces:?}");
-        for (one, next) in pieces.iter().zip(&pieces[1..]) {
-            for stream in 0..2 {
-                assert!(one[stream].end == next[stream].start && one[stream].len() >= next[stream].len(), "{pieces:?}");
+        let mut at = [8192, 10_240, 12_288, 14_336];
+        let rows = |piece: &[Range<usize>]| piece.iter().map(Range::len).sum::<usize>();
+        for (index, piece) in pieces.iter().enumerate() {
+            assert!(index == 0 || rows(piece) <= rows(&pieces[index - 1]), "{pieces:?}");
+            for stream in piece.iter().filter(|stream| !stream.is_empty()) {
+                let goes_on = at.iter_mut().find(|at| **at == stream.start).expect("a stream that goes on");
+                *goes_on = stream.end;
             }
         }
-        assert!(
-            pieces.len() < 30 && pieces[0][0].len() > 1_000 && pieces[pieces.len() - 1][1].end == 16_384,
-            "{pieces:?}"
-        );
+        assert!(pieces.len() < 30 && pieces[0][3].len() > 500 && at == [10_240, 12_288, 14_336, 16_384], "{pieces:?}");
     }
 }

@@ -10,7 +10,7 @@ use super::{
     shared::From,
     tiles::{self, Products, Shapes},
     words::Words,
-    x86::{Apart, As, accumulate, multiply, scaled, take_apart},
+    x86::{Apart, As, Scratch, accumulate, multiply, scaled, take_apart},
 };
 use crate::{
     Activations,
@@ -82,7 +82,7 @@ unsafe fn multiply_tiles<B: Blocks>(
 /// As for the product without; the processor has AMX, and AVX-512 with VNNI.
 #[inline(always)]
 pub(super) unsafe fn product<B: Blocks>(
-    tile: &mut Vec<Apart<__m512i>>,
+    Scratch { tile, .. }: &mut Scratch<__m512i>,
     streams: &Streams<'_>,
     activations: &Activations,
 ) {

@@ -6,7 +6,7 @@ use super::{
     formats::{Blocks, Lifts},
     shared::From,
     words::Words,
-    x86::four,
+    x86::{four, zero},
 };
 
 /// Calls a macro's body for each of a group's eight vectors of codes: the vector is a constant, and the loop is none, which
@@ -27,7 +27,7 @@ macro_rules! each_vector {
 ///
 /// # Safety
 /// Needs the instruction set.
-pub(super) unsafe trait Dot {
+pub(super) unsafe trait Dot: Sized {
     /// The vectors that it multiplies.
     type Words: Words;
     /// Whether codes beyond 128 are multiplied as the signed numbers that they stand for, 128 less.
@@ -52,16 +52,32 @@ pub(super) unsafe trait Dot {
         B::LIFTS
     }
 
+    /// What the sums of groups that lie together begin with.
+    #[inline(always)]
+    unsafe fn begin<B: Blocks>(begun: *const [i32; 2], group: usize) -> [[Self::Words; 2]; 4] {
+        unsafe {
+            let mut sums = [[Self::Words::splat32(0); 2]; 4];
+            if zero::<Self, B>() != 0 {
+                for (k, sums) in sums.iter_mut().enumerate().take(B::TOGETHER) {
+                    let begun = *begun.add(group + k);
+                    *sums = [Self::Words::splat32(begun[0]), Self::Words::splat32(begun[1])];
+                }
+            }
+            sums
+        }
+    }
+
     /// The products of the halves of the groups that lie together, of which `group` is the first, with one row; as for
-    /// [`Dot::group`], but lifted. Every word is read once.
+    /// [`Dot::group`], but lifted, and added to what `begun` has of each group. Every word is read once.
     #[inline(always)]
     unsafe fn products<B: Blocks, const IN_BLOCK: usize>(
         at: *const u8,
         group: usize,
         from: &From,
+        begun: *const [i32; 2],
     ) -> [[Self::Words; 2]; 4] {
         unsafe {
-            let mut sums = [[Self::Words::splat32(0); 2]; 4];
+            let mut sums = Self::begin::<B>(begun, group);
             each_vector!(I => {
                 let codes = B::codes::<Self::Words, IN_BLOCK>(at, I, Self::lifts::<B>());
                 for k in 0..B::TOGETHER {
@@ -174,10 +190,11 @@ unsafe impl Dot for Multiply {
         at: *const u8,
         group: usize,
         from: &From,
+        begun: *const [i32; 2],
     ) -> [[__m256i; 2]; 4] {
         unsafe {
             let count = if B::HALVES { 4 } else { 8 };
-            let (mut narrow, mut sums) = ([_mm256_setzero_si256(); 4], [[_mm256_setzero_si256(); 2]; 4]);
+            let (mut narrow, mut sums) = ([_mm256_setzero_si256(); 4], Self::begin::<B>(begun, group));
             each_vector!(I => {
                 let codes = B::codes::<__m256i, IN_BLOCK>(at, I, Self::lifts::<B>());
                 for k in 0..B::TOGETHER {

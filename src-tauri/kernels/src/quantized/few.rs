@@ -13,26 +13,48 @@ use crate::{
     Activations,
     activations::GROUP,
     ahead,
-    product::{Stream, Streams},
+    product::{STREAMS, Stream, Streams},
 };
 
-/// Asks for what lies `ahead` bytes ahead of group `in_block`, unless that is 0.
+/// Asks for what lies `ahead` bytes behind a part of each stream's block, unless that is 0: of as many parts as there are
+/// streams it is part `part`, and of that what belongs to group `GROUP`.
 #[inline(always)]
-fn fetch<V: Words, B: Blocks>(at: *const u8, in_block: usize, ahead: usize) {
+fn fetch_part<V: Words, B: Blocks, const STREAMS: usize, const GROUP: usize>(
+    blocks: [*const u8; STREAMS],
+    part: usize,
+    ahead: usize,
+) {
     if ahead > 0 {
-        let share = V::ROWS * B::BYTES / B::GROUPS;
-        for line in (0..share).step_by(64) {
-            let address = at.wrapping_add(ahead + in_block * share + line).cast();
-            // SAFETY: an address that is asked for need not be a good one.
-            unsafe {
-                // Large codes come faster than the first-level cache could hold them that long.
-                if V::WIDE || B::BYTES / B::GROUPS <= 22 {
-                    _mm_prefetch::<_MM_HINT_T0>(address);
-                } else {
-                    _mm_prefetch::<_MM_HINT_T1>(address);
+        let (of_part, of_group) = (V::ROWS * B::BYTES / STREAMS, V::ROWS * B::BYTES / STREAMS / B::GROUPS);
+        for line in ((GROUP * of_group).next_multiple_of(64)..(GROUP + 1) * of_group).step_by(64) {
+            for block in blocks {
+                let address = block.wrapping_add(part * of_part + ahead + line).cast();
+                // SAFETY: an address that is asked for need not be a good one.
+                unsafe {
+                    // Large codes come faster than the first-level cache could hold them that long.
+                    if V::WIDE || B::BYTES / B::GROUPS <= 22 {
+                        _mm_prefetch::<_MM_HINT_T0>(address);
+                    } else {
+                        _mm_prefetch::<_MM_HINT_T1>(address);
+                    }
                 }
             }
         }
+    }
+}
+
+/// What the sums of a row's products begin with, of each group's halves, lifted as its codes are: less what stands for nothing,
+/// which is then not to be subtracted from every group's products.
+#[inline(always)]
+fn begin_sums<D: Dot, B: Blocks>(activations: &Activations, row: usize, out: &mut Vec<[i32; 2]>) {
+    let lifts = D::lifts::<B>();
+    let of_row = activations.columns / GROUP * 2;
+    out.clear();
+    for block in activations.half_sums[row * of_row..][..of_row].as_chunks::<2>().0.chunks_exact(B::GROUPS) {
+        let first = |(sums, lifts): (&[i16; 2], &[i32; 2])| {
+            [0, 1].map(|half| i32::from(sums[half]) * -(zero::<D, B>() << lifts[half]))
+        };
+        out.extend(block.iter().zip(&lifts).map(first));
     }
 }
 
@@ -42,8 +64,17 @@ fn start_of(Stream { weights, rows, .. }: &Stream<'_>) -> *const u8 {
     if rows.is_empty() { std::ptr::null() } else { weights.rows_from(rows.start).as_ptr() }
 }
 
-/// Groups of a stream that are computed before the other's turn.
-const TURN: usize = 8;
+/// Blocks of a stream that are computed before the next one's turn: memory gives more the fewer these are, computing loses a
+/// little at each.
+const fn turn_blocks<V: Words, B: Blocks>() -> usize {
+    if B::GROUPS > 1 {
+        1
+    } else if V::WIDE {
+        2
+    } else {
+        4
+    }
+}
 
 /// Some rows of weights times rows `at..at + A` of the activations.
 #[inline(always)]
@@ -51,34 +82,57 @@ pub(super) unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
     streams: &Streams<'_>,
     activations: &Activations,
     at: usize,
+    begun: &mut Vec<[i32; 2]>,
 ) {
     unsafe {
+        if A == 1 && zero::<D, B>() != 0 {
+            begin_sums::<D, B>(activations, at, begun);
+        }
         let ahead = ahead::bytes(streams[0].weights.format);
         let from: [From; A] = std::array::from_fn(|a| From::row(activations, at + a));
         let blocks = activations.columns / GROUP / B::GROUPS;
+        let block_bytes = D::Words::ROWS * B::BYTES;
         let mut start = streams.each_ref().map(start_of);
-        for step in (0..streams[0].rows.len()).step_by(D::Words::ROWS) {
-            let count = if step < streams[1].rows.len() { 2 } else { 1 };
-            let mut results = [[D::Words::splat(0.0); A]; 2];
-            for turn in (0..blocks).step_by(TURN / B::GROUPS) {
-                for stream in 0..count {
-                    let start = start[stream];
+        let rows = streams.iter().map(|stream| stream.rows.len()).max().unwrap_or(0);
+        for step in (0..rows).step_by(D::Words::ROWS) {
+            // Those that have not come to their end.
+            let (mut active, mut count) = ([0; STREAMS], 0);
+            for (stream, Stream { rows, .. }) in streams.iter().enumerate() {
+                if step < rows.len() {
+                    (active[count], count) = (stream, count + 1);
+                }
+            }
+            let mut results = [[D::Words::splat(0.0); A]; STREAMS];
+            for turn in (0..blocks).step_by(const { turn_blocks::<D::Words, B>() }) {
+                for (number, &stream) in active[..count].iter().enumerate() {
                     let mut sums = [[D::Words::splat32(0); 2]; 4];
-                    for index in turn..blocks.min(turn + TURN / B::GROUPS) {
-                        let block = start.add(index * D::Words::ROWS * B::BYTES);
+                    for index in turn..turn + const { turn_blocks::<D::Words, B>() } {
+                        if index >= blocks {
+                            break;
+                        }
+                        let block = start[stream].add(index * block_bytes);
                         each_group!(B, IN_BLOCK => {
                             let group = index * B::GROUPS + IN_BLOCK;
-                            fetch::<D::Words, B>(block, IN_BLOCK, ahead);
+                            // Of large blocks a part of each stream's: memory gives less when it is asked for one's alone.
+                            if B::GROUPS > 1 && count == STREAMS {
+                                let blocks = start.map(|start| start.wrapping_add(index * block_bytes));
+                                fetch_part::<D::Words, B, STREAMS, IN_BLOCK>(blocks, number, ahead);
+                            } else if B::GROUPS > 1 && count == 2 {
+                                let blocks = [active[0], active[1]].map(|of| start[of].wrapping_add(index * block_bytes));
+                                fetch_part::<D::Words, B, 2, IN_BLOCK>(blocks, number, ahead);
+                            } else {
+                                fetch_part::<D::Words, B, 1, IN_BLOCK>([block], 0, ahead);
+                            }
                             let results = &mut results[stream];
                             // The sums of several groups and more than one row would not stay in registers.
                             if A == 1 {
                                 let in_set = IN_BLOCK % B::TOGETHER;
                                 if in_set == 0 {
-                                    sums = D::products::<B, IN_BLOCK>(block, group, &from[0]);
+                                    sums = D::products::<B, IN_BLOCK>(block, group, &from[0], begun.as_ptr());
                                 }
                                 let scales = B::scales::<D::Words, IN_BLOCK>(block);
                                 let lifts = D::lifts::<B>()[IN_BLOCK];
-                                let codes = As { lifts, zero: zero::<D, B>(), scaled: false };
+                                let codes = As { lifts, ..As::default() };
                                 let sums = sums[in_set];
                                 results[0] = accumulate::<D::Words, B>(results[0], sums, codes, &scales, &from[0], group);
                             } else {
@@ -90,8 +144,8 @@ pub(super) unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
                     }
                 }
             }
-            for stream in 0..count {
-                start[stream] = start[stream].wrapping_add(D::Words::ROWS * blocks * B::BYTES);
+            for &stream in &active[..count] {
+                start[stream] = start[stream].wrapping_add(blocks * block_bytes);
                 let Stream { weights, rows, out } = &streams[stream];
                 for a in 0..A {
                     let out = out.add((at + a) * weights.rows + rows.start + step);

@@ -143,6 +143,18 @@ pub(super) struct Apart<V: Words> {
     pub(super) scales: Scales<V>,
 }
 
+/// What a thread's products need, and use again.
+pub(super) struct Scratch<V: Words> {
+    /// Rows of weights, group by group.
+    pub(super) tile: Vec<Apart<V>>,
+    /// What the sums of a row's products begin with.
+    begun: Vec<[i32; 2]>,
+}
+
+impl<V: Words> Scratch<V> {
+    const NEW: Self = Self { tile: Vec::new(), begun: Vec::new() };
+}
+
 /// Takes the rows from `row` on apart. `SIGNED`: what stands for nothing is subtracted from the codes.
 #[inline(always)]
 pub(super) unsafe fn take_apart<V: Words, B: Blocks, const SIGNED: bool>(
@@ -233,15 +245,15 @@ unsafe fn multiply_some<D: Dot, B: Blocks, const SIGNED: bool, const A: usize>(
 
 /// Some rows of weights times every row of activations, as is fastest for so many.
 #[inline(always)]
-unsafe fn any<D: Dot, B: Blocks>(tile: &mut Vec<Apart<D::Words>>, streams: &Streams<'_>, activations: &Activations) {
+unsafe fn any<D: Dot, B: Blocks>(scratch: &mut Scratch<D::Words>, streams: &Streams<'_>, activations: &Activations) {
     unsafe {
         // Up to how many rows weights are taken apart on the way, and how many share what is in registers.
         let (few, together) = if D::Words::WIDE { (8, 8) } else { (7, 4) };
         if activations.rows > few {
             for Stream { weights, rows, out } in streams {
                 for row in rows.clone().step_by(D::Words::ROWS) {
-                    take_apart::<D::Words, B, false>(weights, row, tile);
-                    multiply::<D, B, false>(tile, activations, 0, out.add(row), weights.rows, rows.end - row);
+                    take_apart::<D::Words, B, false>(weights, row, &mut scratch.tile);
+                    multiply::<D, B, false>(&scratch.tile, activations, 0, out.add(row), weights.rows, rows.end - row);
                 }
             }
             return;
@@ -250,14 +262,14 @@ unsafe fn any<D: Dot, B: Blocks>(tile: &mut Vec<Apart<D::Words>>, streams: &Stre
         while at < activations.rows {
             let rows = together.min(activations.rows - at);
             match rows {
-                1 => few_rows::<D, B, 1>(streams, activations, at),
-                2 => few_rows::<D, B, 2>(streams, activations, at),
-                3 => few_rows::<D, B, 3>(streams, activations, at),
-                4 => few_rows::<D, B, 4>(streams, activations, at),
-                5 if D::Words::WIDE => few_rows::<D, B, 5>(streams, activations, at),
-                6 if D::Words::WIDE => few_rows::<D, B, 6>(streams, activations, at),
-                7 if D::Words::WIDE => few_rows::<D, B, 7>(streams, activations, at),
-                8 if D::Words::WIDE => few_rows::<D, B, 8>(streams, activations, at),
+                1 => few_rows::<D, B, 1>(streams, activations, at, &mut scratch.begun),
+                2 => few_rows::<D, B, 2>(streams, activations, at, &mut scratch.begun),
+                3 => few_rows::<D, B, 3>(streams, activations, at, &mut scratch.begun),
+                4 => few_rows::<D, B, 4>(streams, activations, at, &mut scratch.begun),
+                5 if D::Words::WIDE => few_rows::<D, B, 5>(streams, activations, at, &mut scratch.begun),
+                6 if D::Words::WIDE => few_rows::<D, B, 6>(streams, activations, at, &mut scratch.begun),
+                7 if D::Words::WIDE => few_rows::<D, B, 7>(streams, activations, at, &mut scratch.begun),
+                8 if D::Words::WIDE => few_rows::<D, B, 8>(streams, activations, at, &mut scratch.begun),
                 _ => unreachable!("more than share registers"),
             }
             at += rows;
@@ -266,8 +278,8 @@ unsafe fn any<D: Dot, B: Blocks>(tile: &mut Vec<Apart<D::Words>>, streams: &Stre
 }
 
 thread_local! {
-    static NARROW: RefCell<Vec<Apart<__m256i>>> = const { RefCell::new(Vec::new()) };
-    static WIDE: RefCell<Vec<Apart<__m512i>>> = const { RefCell::new(Vec::new()) };
+    static NARROW: RefCell<Scratch<__m256i>> = const { RefCell::new(Scratch::NEW) };
+    static WIDE: RefCell<Scratch<__m512i>> = const { RefCell::new(Scratch::NEW) };
 }
 
 /// Runs the product with the format's and the processor's kernel.
@@ -276,18 +288,18 @@ thread_local! {
 /// As [`super::product`]; `level` is not `Portable`.
 pub(super) unsafe fn product(level: Level, streams: &Streams<'_>, activations: &Activations) {
     macro_rules! with {
-        ($features:literal, $dot:ty, $tile:ident, $product:path) => {{
+        ($features:literal, $dot:ty, $scratch:ident, $product:path) => {{
             #[target_feature(enable = $features)]
             unsafe fn run<B: Blocks>(
-                tile: &mut Vec<Apart<<$dot as Dot>::Words>>,
+                scratch: &mut Scratch<<$dot as Dot>::Words>,
                 streams: &Streams<'_>,
                 activations: &Activations,
             ) {
-                unsafe { $product(tile, streams, activations) }
+                unsafe { $product(scratch, streams, activations) }
             }
             // Borrowed out here: a closure inside of a kernel would not have its instruction set.
-            $tile.with_borrow_mut(|tile| unsafe {
-                for_format!(streams[0].weights.format, run(tile, streams, activations))
+            $scratch.with_borrow_mut(|scratch| unsafe {
+                for_format!(streams[0].weights.format, run(scratch, streams, activations))
             })
         }};
     }
