@@ -240,20 +240,35 @@ impl Cut {
         steps * thread / threads..steps * (thread + 1) / threads
     }
 
-    /// The rows of each part that are taken when `taken` of a share's steps are: one step of each part in turn.
+    /// The rows of each part that are taken when `taken` of a share's steps are.
+    #[inline(always)]
     fn parts(self, matrix: Size, share: Range<usize>, taken: Range<usize>) -> [Range<usize>; STREAMS] {
         let few = share.len() * self.step * matrix.row_bytes < self.parts * LEAST_STREAM_BYTES;
-        let parts = if few { self.parts / 2 } else { self.parts };
-        std::array::from_fn(|number| {
-            if number >= parts {
-                return 0..0;
-            }
+        // Constants: the processor would take longer to divide than some pieces take.
+        match if few { self.parts / 2 } else { self.parts } {
+            4 => self.split::<4>(matrix.rows, share, taken),
+            2 => self.split::<2>(matrix.rows, share, taken),
+            _ => self.split::<1>(matrix.rows, share, taken),
+        }
+    }
+
+    /// The same of so many parts: steps belong to each in turn.
+    #[inline(always)]
+    fn split<const PARTS: usize>(
+        self,
+        rows: usize,
+        share: Range<usize>,
+        taken: Range<usize>,
+    ) -> [Range<usize>; STREAMS] {
+        let mut parts = [const { 0..0 }; STREAMS];
+        for (number, of_part) in parts.iter_mut().take(PARTS).enumerate() {
             // The one whose turn it is first.
-            let part = (taken.start + number) % parts;
-            let first = share.start + part * (share.len() / parts) + part.min(share.len() % parts);
-            let row = |taken: usize| ((first + (taken + parts - 1 - part) / parts) * self.step).min(matrix.rows);
-            row(taken.start)..row(taken.end)
-        })
+            let part = (taken.start + number) % PARTS;
+            let first = share.start + part * (share.len() / PARTS) + part.min(share.len() % PARTS);
+            let row = |taken: usize| ((first + (taken + PARTS - 1 - part) / PARTS) * self.step).min(rows);
+            *of_part = row(taken.start)..row(taken.end);
+        }
+        parts
     }
 }
 
