@@ -64,15 +64,28 @@ fn start_of(Stream { weights, rows, .. }: &Stream<'_>) -> *const u8 {
     if rows.is_empty() { std::ptr::null() } else { weights.rows_from(rows.start).as_ptr() }
 }
 
-/// Blocks of a stream that are computed before the next one's turn: memory gives more the fewer these are, computing loses a
-/// little at each.
-const fn turn_blocks<V: Words, B: Blocks>() -> usize {
-    if B::GROUPS > 1 {
-        1
-    } else if V::WIDE {
-        2
-    } else {
-        4
+/// A block of one group of each stream in turn, with one row of activations.
+#[inline(always)]
+unsafe fn block_by_block<D: Dot, B: Blocks, const COUNT: usize>(
+    starts: [*const u8; COUNT],
+    groups: usize,
+    from: &From,
+    begun: *const [i32; 2],
+    ahead: usize,
+) -> [<D::Words as Words>::Floats; COUNT] {
+    unsafe {
+        let mut results = [D::Words::splat(0.0); COUNT];
+        for group in 0..groups {
+            for (start, result) in starts.iter().zip(&mut results) {
+                let block = start.add(group * D::Words::ROWS * B::BYTES);
+                fetch_part::<D::Words, B, 1, 0>([block], 0, ahead);
+                let [sums, ..] = D::products::<B, 0>(block, group, from, begun);
+                let codes = As { lifts: D::lifts::<B>()[0], ..As::default() };
+                let scales = B::scales::<D::Words, 0>(block);
+                *result = accumulate::<D::Words, B>(*result, sums, codes, &scales, from, group);
+            }
+        }
+        results
     }
 }
 
@@ -103,45 +116,58 @@ pub(super) unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
                 }
             }
             let mut results = [[D::Words::splat(0.0); A]; STREAMS];
-            for turn in (0..blocks).step_by(const { turn_blocks::<D::Words, B>() }) {
+            if A == 1 && B::GROUPS == 1 {
+                macro_rules! of {
+                    ($count:literal) => {{
+                        let starts = std::array::from_fn::<_, $count, _>(|number| start[active[number]]);
+                        let of_each = block_by_block::<D, B, $count>(starts, blocks, &from[0], begun.as_ptr(), ahead);
+                        for (&stream, result) in active.iter().zip(of_each) {
+                            results[stream][0] = result;
+                        }
+                    }};
+                }
+                match count {
+                    1 => of!(1),
+                    2 => of!(2),
+                    3 => of!(3),
+                    _ => of!(4),
+                }
+            }
+            // Blocks that have more than one group, or meet more than one row.
+            for index in 0..if A == 1 && B::GROUPS == 1 { 0 } else { blocks } {
                 for (number, &stream) in active[..count].iter().enumerate() {
                     let mut sums = [[D::Words::splat32(0); 2]; 4];
-                    for index in turn..turn + const { turn_blocks::<D::Words, B>() } {
-                        if index >= blocks {
-                            break;
+                    let block = start[stream].add(index * block_bytes);
+                    each_group!(B, IN_BLOCK => {
+                        let group = index * B::GROUPS + IN_BLOCK;
+                        // Of large blocks a part of each stream's: memory gives less when it is asked for one's alone.
+                        if B::GROUPS > 1 && count == STREAMS {
+                            let blocks = start.map(|start| start.wrapping_add(index * block_bytes));
+                            fetch_part::<D::Words, B, STREAMS, IN_BLOCK>(blocks, number, ahead);
+                        } else if B::GROUPS > 1 && count == 2 {
+                            let blocks = [active[0], active[1]].map(|of| start[of].wrapping_add(index * block_bytes));
+                            fetch_part::<D::Words, B, 2, IN_BLOCK>(blocks, number, ahead);
+                        } else {
+                            fetch_part::<D::Words, B, 1, IN_BLOCK>([block], 0, ahead);
                         }
-                        let block = start[stream].add(index * block_bytes);
-                        each_group!(B, IN_BLOCK => {
-                            let group = index * B::GROUPS + IN_BLOCK;
-                            // Of large blocks a part of each stream's: memory gives less when it is asked for one's alone.
-                            if B::GROUPS > 1 && count == STREAMS {
-                                let blocks = start.map(|start| start.wrapping_add(index * block_bytes));
-                                fetch_part::<D::Words, B, STREAMS, IN_BLOCK>(blocks, number, ahead);
-                            } else if B::GROUPS > 1 && count == 2 {
-                                let blocks = [active[0], active[1]].map(|of| start[of].wrapping_add(index * block_bytes));
-                                fetch_part::<D::Words, B, 2, IN_BLOCK>(blocks, number, ahead);
-                            } else {
-                                fetch_part::<D::Words, B, 1, IN_BLOCK>([block], 0, ahead);
+                        let results = &mut results[stream];
+                        // The sums of several groups and more than one row would not stay in registers.
+                        if A == 1 {
+                            let in_set = IN_BLOCK % B::TOGETHER;
+                            if in_set == 0 {
+                                sums = D::products::<B, IN_BLOCK>(block, group, &from[0], begun.as_ptr());
                             }
-                            let results = &mut results[stream];
-                            // The sums of several groups and more than one row would not stay in registers.
-                            if A == 1 {
-                                let in_set = IN_BLOCK % B::TOGETHER;
-                                if in_set == 0 {
-                                    sums = D::products::<B, IN_BLOCK>(block, group, &from[0], begun.as_ptr());
-                                }
-                                let scales = B::scales::<D::Words, IN_BLOCK>(block);
-                                let lifts = D::lifts::<B>()[IN_BLOCK];
-                                let codes = As { lifts, ..As::default() };
-                                let sums = sums[in_set];
-                                results[0] = accumulate::<D::Words, B>(results[0], sums, codes, &scales, &from[0], group);
-                            } else {
-                                let codes = codes_of_group::<D::Words, B, IN_BLOCK>(block);
-                                let scales = B::scales::<D::Words, IN_BLOCK>(block);
-                                add_group::<D, B, A>(false, &codes, &scales, group, &from, results);
-                            }
-                        });
-                    }
+                            let scales = B::scales::<D::Words, IN_BLOCK>(block);
+                            let lifts = D::lifts::<B>()[IN_BLOCK];
+                            let codes = As { lifts, ..As::default() };
+                            let sums = sums[in_set];
+                            results[0] = accumulate::<D::Words, B>(results[0], sums, codes, &scales, &from[0], group);
+                        } else {
+                            let codes = codes_of_group::<D::Words, B, IN_BLOCK>(block);
+                            let scales = B::scales::<D::Words, IN_BLOCK>(block);
+                            add_group::<D, B, A>(false, &codes, &scales, group, &from, results);
+                        }
+                    });
                 }
             }
             for &stream in &active[..count] {
