@@ -21,13 +21,12 @@ pub(crate) fn lanes(level: Level, format: Format) -> usize {
 
 /// A matrix whose rows are interleaved by eights, or by sixteens: as many as a vector of the processor has words.
 ///
-/// Of quantized rows, a block each: first the half-precision scales of these rows, then their offsets where the format
-/// has any, then one 32-bit word of each row after the other, in the order of [`place`], in some of which bits are moved
-/// ([`bits`]). Of rows of floats: sixteen
-/// elements of each row after the other, the last piece shorter.
+/// Of quantized rows, a block each: first the half-precision scales of these rows, then their offsets where the format has
+/// any, then one 32-bit word of each row after the other, in the order of [`place`], among which bits are moved ([`bits`]).
+/// Of rows of floats: sixteen elements of each row after the other, the last piece shorter.
 ///
-/// The same bits as in the file, in another order: rows that are computed together are one stream through memory, and each
-/// vector holds the same place of these rows. Padded with rows of zeros to whole eights or sixteens.
+/// What the file has, in another order (a few bits are turned over): rows that are computed together are one stream through
+/// memory, and each vector holds the same place of these rows. Padded with rows of zeros to whole eights or sixteens.
 pub struct Packed {
     pub(crate) format: Format,
     pub(crate) rows: usize,

@@ -197,6 +197,30 @@ fn a_row_does_not_depend_on_its_company_nor_on_the_threads() {
 }
 
 #[test]
+fn a_row_does_not_depend_on_how_many_streams_are_read() {
+    let mut random = Random(99);
+    for format in Format::ALL {
+        // One thread reads four streams of these rows in every format, two threads two of each in some, and one of few rows.
+        let (rows, columns) = (6_149, 512);
+        let bytes = weights(&mut random, format, rows, columns, false);
+        let matrix = Matrix::new(format, rows, columns, &bytes).expect("a matrix");
+        let activations = activations(&mut random, 1, columns);
+        for level in Level::available() {
+            let results = [1, 2].map(|threads| run(level, threads, matrix, &activations));
+            let row_bytes = matrix.row_bytes();
+            for (first, count) in [(0, 40), (1_500, 100), (3_000, 200), (4_590, 100), (rows - 9, 9)] {
+                let bytes = &bytes[first * row_bytes..][..count * row_bytes];
+                let few = Matrix::new(format, count, columns, bytes).expect("a matrix");
+                let few = run(level, 1, few, &activations);
+                for results in &results {
+                    assert_eq!(results[first..][..count], few, "{format:?} {level:?}, rows from {first} on");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn every_level_gives_the_same_to_the_last_bit() {
     let mut random = Random(4242);
     for format in Format::ALL {
