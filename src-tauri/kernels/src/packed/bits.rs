@@ -107,30 +107,43 @@ const SIX_BITS: [Field; 9] = [
     field([1, 4], [2, 0], 2),
 ];
 
-/// Moves bits among the words of a set: to where kernels read them, or back.
+/// Moves bits among the words of `SETS` sets, to where kernels read them or back. Of each word of the first set `first` says
+/// which it is; those of the next sets follow. Several at a time, so that the compiler makes vectors of them.
 #[inline(always)]
-fn move_fields<const WORDS: usize>(words: &mut [[u8; 4]], set: [usize; WORDS], fields: &[Field], back: bool) {
-    let before = set.map(|index| u32::from_le_bytes(words[index]));
-    let mut after = [0; WORDS];
+fn move_fields<const WORDS: usize, const SETS: usize>(
+    words: &mut [[u8; 4]],
+    first: [usize; WORDS],
+    fields: &[Field],
+    back: bool,
+) {
+    let before = first.map(|first| std::array::from_fn::<_, SETS, _>(|set| u32::from_le_bytes(words[first + set])));
+    let mut after = [[0; SETS]; WORDS];
     for &Field { from, to, bits } in fields {
-        let [[from, first], [to, place]] = if back { [to, from] } else { [from, to] };
-        after[to] |= (before[from] >> first & (0x0101_0101 * ((1 << bits) - 1))) << place;
+        let [[from, bit], [to, place]] = if back { [to, from] } else { [from, to] };
+        let mask = 0x0101_0101 * ((1 << bits) - 1);
+        for (after, before) in after[to].iter_mut().zip(&before[from]) {
+            *after |= (before >> bit & mask) << place;
+        }
     }
-    for (index, word) in set.into_iter().zip(after) {
-        words[index] = word.to_le_bytes();
+    for (first, after) in first.into_iter().zip(after) {
+        for (word, after) in words[first..][..SETS].iter_mut().zip(after) {
+            *word = after.to_le_bytes();
+        }
     }
 }
 
-/// 32 bits, four of each vector of codes, as bits `n` of the bytes for vector `n`; or back.
-fn spread(word: [u8; 4], back: bool) -> [u8; 4] {
+/// 32 bits, four of each vector of codes, as bits `n` of the bytes for vector `n`.
+fn spread(word: [u8; 4]) -> [u8; 4] {
     let word = u32::from_le_bytes(word);
-    let mut spread = 0;
-    for code in 0..32 {
-        let place = code % 4 * 8 + code / 4;
-        let [from, to] = if back { [place, code] } else { [code, place] };
-        spread |= (word >> from & 1) << to;
-    }
-    spread.to_le_bytes()
+    let of_vector = |n: u32| ((word >> (4 * n) & 15) * 0x0020_4081 & 0x0101_0101) << n;
+    (0..8).map(of_vector).fold(0, |all, bits| all | bits).to_le_bytes()
+}
+
+/// Back.
+fn gather(word: [u8; 4]) -> [u8; 4] {
+    let word = u32::from_le_bytes(word);
+    let of_vector = |n: u32| ((word >> n & 0x0101_0101).wrapping_mul(0x0102_0408) >> 24 & 15) << (4 * n);
+    (0..8).map(of_vector).fold(0, |all, bits| all | bits).to_le_bytes()
 }
 
 /// Moves the bits of a block's words, which are in the file's order and without its half-precision numbers, to where
@@ -150,35 +163,27 @@ fn move_all(format: Format, words: &mut [[u8; 4]], back: bool) {
     match format {
         Format::Q5_0 | Format::Q5_1 => {
             if !back {
-                words[0] = spread(words[0], back);
+                words[0] = spread(words[0]);
             }
-            move_fields(words, [0, 1, 2, 3, 4], &FIVE_BITS_BY_VECTOR, back);
+            move_fields::<5, 1>(words, [0, 1, 2, 3, 4], &FIVE_BITS_BY_VECTOR, back);
             if back {
-                words[0] = spread(words[0], back);
+                words[0] = gather(words[0]);
             }
         }
         Format::Q3K => {
-            for i in 0..8 {
-                move_fields(words, [i, 8 + i, 16 + i], &THREE_BITS, back);
-            }
+            move_fields::<3, 8>(words, [0, 8, 16], &THREE_BITS, back);
             if !back {
                 flip(&mut words[26]);
             }
-            move_fields(words, [24, 25, 26], &SIX_BIT_SCALES, back);
+            move_fields::<3, 1>(words, [24, 25, 26], &SIX_BIT_SCALES, back);
             if back {
                 flip(&mut words[26]);
             }
         }
-        Format::Q5K => {
-            for i in 3..11 {
-                move_fields(words, [i, 8 + i, 16 + i, 24 + i, 32 + i], &FIVE_BITS_BY_GROUP, back);
-            }
-        }
+        Format::Q5K => move_fields::<5, 8>(words, [3, 11, 19, 27, 35], &FIVE_BITS_BY_GROUP, back),
         Format::Q6K => {
-            for i in 0..8 {
-                move_fields(words, [i, 8 + i, 32 + i], &SIX_BITS, back);
-                move_fields(words, [16 + i, 24 + i, 40 + i], &SIX_BITS, back);
-            }
+            move_fields::<3, 8>(words, [0, 8, 32], &SIX_BITS, back);
+            move_fields::<3, 8>(words, [16, 24, 40], &SIX_BITS, back);
         }
         _ => {}
     }
