@@ -135,7 +135,7 @@ fn move_fields<const WORDS: usize, const SETS: usize>(
 /// 32 bits, four of each vector of codes, as bits `n` of the bytes for vector `n`.
 fn spread(word: [u8; 4]) -> [u8; 4] {
     let word = u32::from_le_bytes(word);
-    let of_vector = |n: u32| ((word >> (4 * n) & 15) * 0x0020_4081 & 0x0101_0101) << n;
+    let of_vector = |n: u32| (((word >> (4 * n) & 15) * 0x0020_4081) & 0x0101_0101) << n;
     (0..8).map(of_vector).fold(0, |all, bits| all | bits).to_le_bytes()
 }
 
