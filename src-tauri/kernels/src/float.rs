@@ -3,7 +3,7 @@
 //! A vector of sums for each row of weights with each row of activations, to which columns are added from the first to
 //! the last: in pieces of columns that the first-level cache holds, between which the sums wait in memory.
 
-use std::{cell::RefCell, ops::Range};
+use std::cell::RefCell;
 
 use crate::{
     Activations, Format, ahead, packed,
@@ -30,6 +30,8 @@ struct Line([f32; LANES]);
 
 /// One line of each of eight rows of weights.
 type Eight = [Line; packed::LANES];
+
+const ZEROS: Eight = [Line([0.0; LANES]); packed::LANES];
 
 /// Its elements.
 const EIGHT: usize = packed::LANES * LANES;
@@ -81,89 +83,126 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
     load: impl Fn(*const u8) -> S::Register + Copy,
 ) {
     unsafe {
+        if activations.rows < TOGETHER {
+            return few::<S, BYTES>(&mut scratch.sums, streams, activations, load);
+        }
         let columns = activations.columns;
-        let few = activations.rows < TOGETHER;
-        let pair = few && S::Register::FLOAT_ROWS == 8;
-        let ahead = if few { ahead::bytes(streams[0].weights.format) } else { 0 };
-        let fetch = |at: *const u8, lines: Range<usize>| {
-            for line in lines.filter(|_| ahead > 0) {
-                S::Register::prefetch(at.wrapping_add(ahead + 64 * line));
-            }
-        };
-        // Of eight rows' vectors.
-        let lines = EIGHT * BYTES / 64;
-        let zero = Line([0.0; LANES]);
-        scratch.weights.resize(PIECE, [zero; packed::LANES]);
-        let mut taken = [0; STREAMS];
-        loop {
-            // Eights of rows that are computed together: of all streams where memory is the limit.
-            let (mut eights, mut count) = ([(0, 0); BLOCK.0], 0);
-            for stream in 0..STREAMS {
-                let most = if few { 1 } else { BLOCK.0 - count };
-                for _ in 0..most {
-                    let row = streams[stream].rows.start + taken[stream];
-                    if row < streams[stream].rows.end {
-                        (eights[count], count) = ((stream, row), count + 1);
-                        taken[stream] += packed::LANES;
-                    }
-                }
-            }
-            let eights = &eights[..count];
-            if eights.is_empty() {
-                return;
-            }
-            let at_eight = |(stream, row): (usize, usize)| streams[stream].weights.rows_from(row).as_ptr();
+        scratch.weights.resize(PIECE, ZEROS);
+        let eights =
+            streams.iter().flat_map(|stream| stream.rows.clone().step_by(packed::LANES).map(move |row| (stream, row)));
+        let eights: Vec<_> = eights.collect();
+        for eights in eights.chunks(BLOCK.0) {
             for at in (0..activations.rows).step_by(BLOCK.1) {
                 let rows = BLOCK.1.min(activations.rows - at);
                 scratch.sums.clear();
-                scratch.sums.resize(eights.len().next_multiple_of(2) * rows, [zero; packed::LANES]);
+                scratch.sums.resize(eights.len() * rows, ZEROS);
                 let vectors = columns / LANES;
                 for vector in (0..vectors).step_by(PIECE) {
                     let piece = PIECE.min(vectors - vector);
                     let values = activations.values.as_ptr().add(at * columns + vector * LANES);
-                    let offset = vector * packed::LANES * LANES * BYTES;
-                    if pair {
-                        let pairs = eights.len().div_ceil(2);
-                        for (number, pair) in eights.chunks(2).enumerate() {
-                            // Of all of them, whichever are computed: memory gives less when it is asked for two alone.
-                            let ask = |vector: usize| {
-                                let first = (number * piece + vector) * (lines / pairs);
-                                for &eight in eights {
-                                    fetch(at_eight(eight).wrapping_add(offset), first..first + lines / pairs);
-                                }
-                            };
-                            // Where there is no second eight, nobody wants its results.
-                            let weights = [pair[0], *pair.get(1).unwrap_or(&pair[0])];
-                            let weights = weights.map(|eight| at_eight(eight).add(offset));
-                            for a in 0..rows {
-                                let sums = scratch.sums.as_mut_ptr().add(2 * number * rows + a);
-                                let (values, sums) = (values.add(a * columns), [sums, sums.add(rows)]);
-                                two_eights::<S::Register, BYTES>(weights, piece, values, sums, ask, load);
-                            }
+                    for (&(stream, row), sums) in eights.iter().zip(scratch.sums.chunks_exact_mut(rows)) {
+                        let weights = stream.weights.rows_from(row).as_ptr().add(vector * EIGHT * BYTES);
+                        let lines = scratch.weights.as_mut_ptr().cast::<f32>();
+                        for at in (0..piece * EIGHT).step_by(S::Register::LANES) {
+                            load(weights.add(at * BYTES)).store(lines.add(at));
                         }
-                        continue;
-                    }
-                    for (&eight, sums) in eights.iter().zip(scratch.sums.chunks_exact_mut(rows)) {
-                        let weights = at_eight(eight).add(offset);
-                        if few {
-                            for (a, sums) in sums.iter_mut().enumerate() {
-                                let values = values.add(a * columns);
-                                let ask = |vector: usize| fetch(weights, vector * lines..(vector + 1) * lines);
-                                tiles::<S::Register, 8, 1, BYTES>(weights, piece, values, 0, sums, ask, load);
-                            }
-                        } else {
-                            let lines = scratch.weights.as_mut_ptr().cast::<f32>();
-                            for at in (0..piece * packed::LANES * LANES).step_by(S::Register::LANES) {
-                                load(weights.add(at * BYTES)).store(lines.add(at));
-                            }
-                            let lines = lines.cast_const().cast();
-                            let then = weights.wrapping_add(piece * EIGHT * BYTES);
-                            meet::<S::Register, BYTES>(lines, piece, values, columns, sums, then);
-                        }
+                        let lines = lines.cast_const().cast();
+                        let then = weights.wrapping_add(piece * EIGHT * BYTES);
+                        meet::<S::Register, BYTES>(lines, piece, values, columns, sums, then);
                     }
                 }
                 for (&(stream, row), sums) in eights.iter().zip(scratch.sums.chunks_exact(rows)) {
-                    finish::<S>(&streams[stream], row, activations, at, sums);
+                    finish::<S>(stream, row, activations, at, sums);
+                }
+            }
+        }
+    }
+}
+
+/// The product with fewer than [`TOGETHER`] rows of activations, where memory is the limit: an eight of each stream side by
+/// side.
+#[inline(always)]
+unsafe fn few<S: Simd, const BYTES: usize>(
+    sums: &mut Vec<Eight>,
+    streams: &Streams<'_>,
+    activations: &Activations,
+    load: impl Fn(*const u8) -> S::Register + Copy,
+) {
+    unsafe {
+        let ahead = ahead::bytes(streams[0].weights.format);
+        let rows = streams.iter().map(|stream| stream.rows.len()).max().unwrap_or(0);
+        for step in (0..rows).step_by(packed::LANES) {
+            // Those that have not come to their end.
+            let (mut active, mut count) = ([&streams[0]; STREAMS], 0);
+            for stream in streams.iter().filter(|stream| step < stream.rows.len()) {
+                (active[count], count) = (stream, count + 1);
+            }
+            // Where there are no more it is the first once more, whose results nobody wants.
+            let start = |number: usize| {
+                let Stream { weights, rows, .. } = active[if number < count { number } else { 0 }];
+                weights.rows_from(rows.start + step).as_ptr()
+            };
+            sums.clear();
+            sums.resize(STREAMS * activations.rows, ZEROS);
+            macro_rules! of {
+                ($count:literal, $together:literal) => {{
+                    let weights = std::array::from_fn::<_, $count, _>(start);
+                    side_by_side::<S::Register, BYTES, $count, $together>(
+                        weights,
+                        count,
+                        ahead,
+                        activations,
+                        sums,
+                        load,
+                    );
+                }};
+            }
+            match (count > 2, S::Register::FLOAT_ROWS == 8) {
+                (true, true) => of!(4, 2),
+                (true, false) => of!(4, 1),
+                (false, true) => of!(2, 2),
+                (false, false) => of!(2, 1),
+            }
+            for (stream, sums) in active[..count].iter().zip(sums.chunks_exact(activations.rows)) {
+                finish::<S>(stream, stream.rows.start + step, activations, 0, sums);
+            }
+        }
+    }
+}
+
+/// Adds the products of the first `count` of `COUNT` eights, which begin at `weights`, to their sums with each row of
+/// activations: `N` eights at a time.
+#[inline(always)]
+unsafe fn side_by_side<V: Register, const BYTES: usize, const COUNT: usize, const N: usize>(
+    weights: [*const u8; COUNT],
+    count: usize,
+    ahead: usize,
+    activations: &Activations,
+    sums: &mut [Eight],
+    load: impl Fn(*const u8) -> V + Copy,
+) {
+    unsafe {
+        let Activations { rows, columns, .. } = *activations;
+        // Of each eight, while `N` are computed: of all of them, since memory gives less when it is asked for these alone.
+        let lines = EIGHT * BYTES / 64 * N / COUNT;
+        let vectors = columns / LANES;
+        for vector in (0..vectors).step_by(PIECE) {
+            let piece = PIECE.min(vectors - vector);
+            let weights = weights.map(|at| at.wrapping_add(vector * EIGHT * BYTES));
+            for first in (0..count).step_by(N) {
+                let asked = weights.map(|at| at.wrapping_add(ahead + first / N * piece * lines * 64));
+                for a in 0..rows {
+                    let ask = |vector: usize| {
+                        for line in (0..lines).filter(|_| ahead > 0 && a == 0) {
+                            for at in asked {
+                                V::prefetch(at.wrapping_add((vector * lines + line) * 64));
+                            }
+                        }
+                    };
+                    let weights = std::array::from_fn(|number| weights[first + number]);
+                    let values = activations.values.as_ptr().add(a * columns + vector * LANES);
+                    let sums = std::array::from_fn(|number| sums.as_mut_ptr().add((first + number) * rows + a));
+                    some_eights::<V, BYTES, N>(weights, piece, values, sums, ask, load);
                 }
             }
         }
@@ -244,20 +283,20 @@ unsafe fn tiles<V: Register, const R: usize, const A: usize, const BYTES: usize>
     }
 }
 
-/// Adds a piece to the sums of two eights of rows of weights with one of activations. `ask` hears of each vector of columns.
+/// Adds a piece to the sums of `N` eights of rows of weights with one of activations. `ask` hears of each vector of columns.
 #[inline(always)]
-unsafe fn two_eights<V: Register, const BYTES: usize>(
-    weights: [*const u8; 2],
+unsafe fn some_eights<V: Register, const BYTES: usize, const N: usize>(
+    weights: [*const u8; N],
     piece: usize,
     values: *const f32,
-    sums: [*mut Eight; 2],
+    sums: [*mut Eight; N],
     ask: impl Fn(usize),
     load: impl Fn(*const u8) -> V + Copy,
 ) {
     unsafe {
         for lane in (0..LANES).step_by(V::LANES) {
             let place = |eight: usize, row: usize| sums[eight].cast::<f32>().add(row * LANES + lane);
-            let mut all: [[V; packed::LANES]; 2] =
+            let mut all: [[V; packed::LANES]; N] =
                 std::array::from_fn(|eight| std::array::from_fn(|row| V::load(place(eight, row))));
             for vector in 0..piece {
                 // Each line is asked for once.
@@ -265,7 +304,7 @@ unsafe fn two_eights<V: Register, const BYTES: usize>(
                     ask(vector);
                 }
                 let value = V::load(values.add(vector * LANES + lane));
-                for eight in 0..2 {
+                for eight in 0..N {
                     let weights = weights[eight].add(vector * EIGHT * BYTES);
                     for row in 0..packed::LANES {
                         let weights = load(weights.add((row * LANES + lane) * BYTES));
@@ -273,7 +312,7 @@ unsafe fn two_eights<V: Register, const BYTES: usize>(
                     }
                 }
             }
-            for eight in 0..2 {
+            for eight in 0..N {
                 for row in 0..packed::LANES {
                     all[eight][row].store(place(eight, row));
                 }
