@@ -1,8 +1,9 @@
-//! How far ahead of the products weights are asked for, where one row of activations meets them; and by threads that wait
-//! for a product.
+//! How weights are asked for where one row of activations meets them: how far ahead of the products, in how many streams,
+//! and by threads that wait for a product.
 //!
 //! Processors foresee what is read next, some of them better than others, and some virtual machines hardly at all: on one
-//! machine, asking 8 KiB ahead made decoding 1.6 times as fast, and on another slower. So it is measured where it is used.
+//! machine, asking 8 KiB ahead made decoding 1.6 times as fast, and on another slower; four streams gave up to 1.1 times as
+//! much as two on one, and on another less. So it is measured where it is used.
 
 use std::{
     ops::Range,
@@ -12,7 +13,7 @@ use std::{
 
 use crate::{
     Activations, Format, Packed, Pool, Product, multiply,
-    product::STREAMS,
+    product::{LEAST_STREAMS, STREAMS},
     simd::{Register, Simd, at_every_level},
 };
 
@@ -25,20 +26,26 @@ const SAMPLE_BYTES: usize = 32 << 20;
 const LEAST_BYTES: usize = 8 << 20;
 /// A matrix that is larger, as outputs are, would be read as a whole each time, while somebody waits for the load.
 const MOST_BYTES: usize = 128 << 20;
-const ROUNDS: usize = 5;
-/// Another distance than the usual one has to be so much faster: less is noise.
-const LEAST_GAIN: f64 = 1.1;
+const ROUNDS: usize = 9;
+/// Another choice than the usual one has to be so much faster in three rounds of four: less is noise.
+const LEAST_GAIN: f64 = 1.03;
 
 /// Of each format.
 static BYTES: [AtomicUsize; Format::ALL.len()] = [const { AtomicUsize::new(CANDIDATES[0]) }; Format::ALL.len()];
+static STREAM_COUNTS: [AtomicUsize; Format::ALL.len()] = [const { AtomicUsize::new(STREAMS) }; Format::ALL.len()];
 
+/// How far ahead products ask for weights of a format.
 pub(crate) fn bytes(format: Format) -> usize {
     BYTES[format as usize].load(Relaxed)
 }
 
-/// Of each stream that is coming: with the others about what memory gives during the longest pause, and far less than a
-/// second-level cache has.
-const MOST_COMING_BYTES: usize = 32 << 10;
+/// In how many streams a thread reads weights of a format that are long enough.
+pub(crate) fn streams(format: Format) -> usize {
+    STREAM_COUNTS[format as usize].load(Relaxed)
+}
+
+/// Of all that is coming to a thread: about what memory gives during the longest pause.
+const MOST_COMING_BYTES: usize = 256 << 10;
 
 /// Where a thread's streams of its next product begin, of which it asks for the first lines while it waits: one thread alone
 /// computes what lies between products, and memory would rest.
@@ -46,28 +53,29 @@ const MOST_COMING_BYTES: usize = 32 << 10;
 pub(crate) struct Coming {
     /// Of each stream. Nothing is read: the memory may be gone by then.
     at: [*const u8; STREAMS],
+    /// Streams.
+    count: usize,
     /// Bytes of each that have not been asked for.
     left: usize,
 }
 
 impl Coming {
     /// Nothing.
-    pub(crate) const NONE: Self = Self { at: [std::ptr::null(); STREAMS], left: 0 };
+    pub(crate) const NONE: Self = Self { at: [std::ptr::null(); STREAMS], count: 0, left: 0 };
     /// Bytes of each stream that are asked for at a time: soon the thread looks again whether there is work.
     const AT_ONCE: usize = 128;
 
     /// Of streams: rows of matrices, of which the first has the most.
     #[inline(always)]
     pub(crate) fn of(streams: [(&Packed, Range<usize>); STREAMS]) -> Self {
-        let (first, rows) = &streams[0];
-        if rows.is_empty() {
-            return Self::NONE;
+        let mut coming = Self::NONE;
+        coming.left = streams[0].0.row_bytes * streams[0].1.len();
+        for (weights, rows) in streams.into_iter().filter(|(_, rows)| !rows.is_empty()) {
+            coming.at[coming.count] = weights.rows_from(rows.start).as_ptr();
+            coming.count += 1;
         }
-        let left = (first.row_bytes * rows.len()).min(MOST_COMING_BYTES);
-        let start = |weights: &Packed, row: usize| weights.rows_from(row).as_ptr();
-        let first = start(first, rows.start);
-        let at = streams.map(|(weights, rows)| if rows.is_empty() { first } else { start(weights, rows.start) });
-        Self { at, left }
+        coming.left = coming.left.min(MOST_COMING_BYTES / coming.count.max(1));
+        coming
     }
 
     /// Asks for some more; false when nothing is left.
@@ -75,7 +83,7 @@ impl Coming {
         if self.left == 0 {
             return false;
         }
-        for at in &mut self.at {
+        for at in &mut self.at[..self.count] {
             for line in (0..Self::AT_ONCE).step_by(64) {
                 prefetch(at.wrapping_add(line));
             }
@@ -144,27 +152,42 @@ fn choose(pool: &mut Pool, format: Format, weights: &[&Packed]) {
     let mut out = Vec::new();
     // Each time other weights, as long as there are some: those that were just read lie in a cache.
     let mut next = weights.iter().cycle();
-    let mut best = [f64::INFINITY; CANDIDATES.len()];
-    for _ in 0..ROUNDS {
-        for (candidate, best) in CANDIDATES.into_iter().zip(&mut best) {
-            BYTES[format as usize].store(candidate, Relaxed);
-            let (mut bytes, mut seconds) = (0, 0.0);
-            while bytes < SAMPLE_BYTES {
-                let Some(weights) = next.next() else { return };
-                activations.resize(1, weights.columns);
-                activations.rows_mut().for_each(|mut row| row.quantize());
-                out.resize(weights.rows, 0.0);
-                let begun = Instant::now();
-                multiply(pool, &activations, &mut [Product { weights, out: &mut out }], None);
-                seconds += begun.elapsed().as_secs_f64();
-                bytes += weights.len_bytes();
-            }
-            *best = best.min(seconds / bytes as f64);
+    let mut seconds = || {
+        let (mut bytes, mut seconds) = (0, 0.0);
+        while bytes < SAMPLE_BYTES {
+            let Some(weights) = next.next() else { break };
+            activations.resize(1, weights.columns);
+            activations.rows_mut().for_each(|mut row| row.quantize());
+            out.resize(weights.rows, 0.0);
+            let begun = Instant::now();
+            multiply(pool, &activations, &mut [Product { weights, out: &mut out }], None);
+            seconds += begun.elapsed().as_secs_f64();
+            bytes += weights.len_bytes();
         }
+        seconds / bytes as f64
+    };
+    choose_one(&BYTES[format as usize], CANDIDATES, &mut seconds);
+    choose_one(&STREAM_COUNTS[format as usize], [STREAMS, LEAST_STREAMS], &mut seconds);
+}
+
+/// Makes `choice` that of the candidates with which `seconds` is least, beside the first one's of the same round.
+fn choose_one<const N: usize>(choice: &AtomicUsize, candidates: [usize; N], mut seconds: impl FnMut() -> f64) {
+    let mut gains = [[0.0; ROUNDS]; N];
+    for round in 0..ROUNDS {
+        let times = candidates.map(|candidate| {
+            choice.store(candidate, Relaxed);
+            seconds()
+        });
+        (0..N).for_each(|index| gains[index][round] = times[0] / times[index]);
     }
-    let fastest = CANDIDATES.into_iter().zip(best).min_by(|one, two| one.1.total_cmp(&two.1));
-    let chosen = fastest.filter(|(_, time)| time * LEAST_GAIN < best[0]).map_or(CANDIDATES[0], |(bytes, _)| bytes);
-    BYTES[format as usize].store(chosen, Relaxed);
+    // What others do to the memory meanwhile makes some rounds look like gains.
+    let in_most_rounds = |mut gains: [f64; ROUNDS]| {
+        gains.sort_by(f64::total_cmp);
+        gains[ROUNDS / 4]
+    };
+    let best = candidates.into_iter().zip(gains.map(in_most_rounds)).max_by(|one, two| one.1.total_cmp(&two.1));
+    let chosen = best.filter(|&(_, gain)| gain > LEAST_GAIN).map_or(candidates[0], |(candidate, _)| candidate);
+    choice.store(chosen, Relaxed);
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -173,7 +196,20 @@ mod tests {
     use crate::{Arena, Matrix};
 
     #[test]
-    fn a_distance_is_chosen_and_changes_no_result() {
+    fn another_choice_has_to_be_faster_in_most_rounds() {
+        let (choice, mut times) = (AtomicUsize::new(0), 0);
+        // The second candidate is faster in all rounds, then in every other one, then by too little.
+        for (gains, expected) in [([1.2, 1.2], 8), ([1.5, 1.0], 4), ([1.02, 1.02], 4)] {
+            choose_one(&choice, [4, 8], || {
+                times += 1;
+                if choice.load(Relaxed) == 8 { 1.0 / gains[times / 2 % 2] } else { 1.0 }
+            });
+            assert_eq!(choice.load(Relaxed), expected, "{gains:?}");
+        }
+    }
+
+    #[test]
+    fn ways_to_read_are_chosen_and_change_no_result() {
         let mut pool = Pool::new(2).expect("threads");
         let (rows, columns) = (8192, 2048);
         for format in [Format::Q4_0, Format::Q6K, Format::F16] {
@@ -196,10 +232,16 @@ mod tests {
                 BYTES[format as usize].store(candidate, Relaxed);
                 assert_eq!(products(&mut pool), before, "{format:?}, {candidate} bytes ahead");
             }
+            STREAM_COUNTS[format as usize].store(LEAST_STREAMS, Relaxed);
+            assert_eq!(products(&mut pool), before, "{format:?}, few streams");
             BYTES[format as usize].store(usize::MAX, Relaxed);
+            STREAM_COUNTS[format as usize].store(usize::MAX, Relaxed);
             tune(&mut pool, &[&weights]);
-            let chosen = super::bytes(format);
-            assert!(CANDIDATES.contains(&chosen), "{format:?}: {chosen} bytes ahead");
+            let chosen = (super::bytes(format), super::streams(format));
+            assert!(
+                CANDIDATES.contains(&chosen.0) && [LEAST_STREAMS, STREAMS].contains(&chosen.1),
+                "{format:?}: {chosen:?}"
+            );
         }
     }
 }

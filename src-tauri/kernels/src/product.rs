@@ -3,7 +3,12 @@
 use std::ops::Range;
 
 use crate::{
-    Activations, Level, Packed, Pool, activations::GROUP, ahead::Coming, float, level, packed, pool::Taken, quantized,
+    Activations, Level, Packed, Pool,
+    activations::GROUP,
+    ahead::{self, Coming},
+    float, level, packed,
+    pool::Taken,
+    quantized,
 };
 
 /// Rows that a kernel takes at a time.
@@ -20,10 +25,13 @@ const HELPED: usize = 2;
 /// others, all end together.
 const LARGE: usize = 256;
 
-/// Streams through memory that a thread reads side by side: memory gives more to several than to one.
+/// The most streams through memory that a thread reads side by side: memory gives more to several than to one.
 pub(crate) const STREAMS: usize = 4;
 
-/// Bytes of weights from which on a stream is worth its beginning: where they would be shorter, there are half as many.
+/// The fewest.
+pub(crate) const LEAST_STREAMS: usize = 2;
+
+/// Bytes of weights from which on a stream is worth its beginning: where they would be shorter, there are the fewest.
 const LEAST_STREAM_BYTES: usize = 128 << 10;
 
 /// One matrix that the activations meet, and where its results go: row by row of the activations, one number for each
@@ -42,7 +50,7 @@ impl<'a> Product<'a> {
         assert_eq!(columns, activations.columns, "as many columns as activations");
         assert_eq!(lanes, packed::lanes(level, format), "packed for the level");
         assert_eq!(self.out.len(), activations.rows * rows, "room for the results");
-        Shared { weights: self.weights, out: self.out.as_mut_ptr() }
+        Shared { weights: self.weights, size: Size::of(self.weights), out: self.out.as_mut_ptr() }
     }
 }
 
@@ -50,6 +58,8 @@ impl<'a> Product<'a> {
 #[derive(Clone, Copy)]
 struct Shared<'a> {
     weights: &'a Packed,
+    /// The same for all threads, whatever a load chooses meanwhile.
+    size: Size,
     out: *mut f32,
 }
 
@@ -125,7 +135,7 @@ pub(crate) fn multiply_at(
     }
     pool.on_each(&|own, taken| {
         let mut coming = None;
-        let matrices = products.iter().map(|product| Size::of(product.weights));
+        let matrices = products.iter().map(|product| product.size);
         for_each_piece(ROWS, matrices, activations.rows, own, taken, |index, rows| {
             // Here, where the processor waits for weights anyway.
             coming = coming.or_else(|| Some(next.as_ref()?.coming(own, taken.threads())));
@@ -161,37 +171,30 @@ pub fn multiply_gated(
     let (both, out) = (&both, &out.shared());
     pool.on_each(&|own, taken| {
         let mut coming = None;
-        for_each_piece(
-            GATED,
-            [Size::of(both[0].weights)].into_iter(),
-            activations.rows,
-            own,
-            taken,
-            |_, [one, two, ..]| {
-                coming = coming.or_else(|| Some(next.as_ref()?.coming(own, taken.threads())));
-                let [[gate, gate_2], [up, up_2]] =
-                    both.map(|product| [one.clone(), two.clone()].map(|rows| product.stream(rows)));
-                // SAFETY: as in `multiply_at`; these rows of `out` are nobody else's either, and their groups whole.
-                unsafe {
-                    if gate.weights.format == up.weights.format {
-                        product(level, &[gate, up, gate_2, up_2], activations);
-                    } else {
-                        for [one, two] in [[gate, gate_2], [up, up_2]] {
-                            let [three, four] = both.map(|product| product.stream(0..0));
-                            product(level, &[one, two, three, four], activations);
-                        }
-                    }
-                    for (token, rows) in (0..activations.rows).flat_map(|token| [(token, &one), (token, &two)]) {
-                        let from = |product: Shared<'_>| {
-                            std::slice::from_raw_parts(product.out.add(token * width + rows.start), rows.len())
-                        };
-                        let mut part = out.part(token, rows.clone());
-                        crate::ops::silu_times(from(both[0]), from(both[1]), part.values);
-                        part.quantize();
+        for_each_piece(GATED, [both[0].size].into_iter(), activations.rows, own, taken, |_, [one, two, ..]| {
+            coming = coming.or_else(|| Some(next.as_ref()?.coming(own, taken.threads())));
+            let [[gate, gate_2], [up, up_2]] =
+                both.map(|product| [one.clone(), two.clone()].map(|rows| product.stream(rows)));
+            // SAFETY: as in `multiply_at`; these rows of `out` are nobody else's either, and their groups whole.
+            unsafe {
+                if gate.weights.format == up.weights.format {
+                    product(level, &[gate, up, gate_2, up_2], activations);
+                } else {
+                    for [one, two] in [[gate, gate_2], [up, up_2]] {
+                        let [three, four] = both.map(|product| product.stream(0..0));
+                        product(level, &[one, two, three, four], activations);
                     }
                 }
-            },
-        );
+                for (token, rows) in (0..activations.rows).flat_map(|token| [(token, &one), (token, &two)]) {
+                    let from = |product: Shared<'_>| {
+                        std::slice::from_raw_parts(product.out.add(token * width + rows.start), rows.len())
+                    };
+                    let mut part = out.part(token, rows.clone());
+                    crate::ops::silu_times(from(both[0]), from(both[1]), part.values);
+                    part.quantize();
+                }
+            }
+        });
         coming
     });
 }
@@ -214,24 +217,27 @@ unsafe fn product(level: Level, streams: &Streams<'_>, activations: &Activations
 struct Size {
     rows: usize,
     row_bytes: usize,
+    /// In which a thread reads it, where they are long enough.
+    streams: usize,
 }
 
 impl Size {
     fn of(weights: &Packed) -> Self {
-        Self { rows: weights.rows, row_bytes: weights.row_bytes }
+        Self { rows: weights.rows, row_bytes: weights.row_bytes, streams: ahead::streams(weights.format) }
     }
 }
 
-/// How a matrix is divided: in steps of so many rows, of which a thread's share is in so many parts, read side by side.
+/// How matrices are divided: in steps of so many rows, of which a thread's share is in parts that are read side by side, as
+/// are those of so many matrices.
 #[derive(Clone, Copy)]
 struct Cut {
     step: usize,
-    parts: usize,
+    beside: usize,
 }
 
-const ROWS: Cut = Cut { step: STEP, parts: STREAMS };
-/// Of each of two matrices. Results are quantized by groups.
-const GATED: Cut = Cut { step: GROUP, parts: STREAMS / 2 };
+const ROWS: Cut = Cut { step: STEP, beside: 1 };
+/// Results are quantized by groups.
+const GATED: Cut = Cut { step: GROUP, beside: 2 };
 
 impl Cut {
     /// The steps of a matrix that are a thread's share.
@@ -243,9 +249,10 @@ impl Cut {
     /// The rows of each part that are taken when `taken` of a share's steps are.
     #[inline(always)]
     fn parts(self, matrix: Size, share: Range<usize>, taken: Range<usize>) -> [Range<usize>; STREAMS] {
-        let few = share.len() * self.step * matrix.row_bytes < self.parts * LEAST_STREAM_BYTES;
+        let few = share.len() * self.step * self.beside * matrix.row_bytes < STREAMS * LEAST_STREAM_BYTES;
+        let streams = if few { LEAST_STREAMS } else { matrix.streams };
         // Constants: the processor would take longer to divide than some pieces take.
-        match if few { self.parts / 2 } else { self.parts } {
+        match streams / self.beside {
             4 => self.split::<4>(matrix.rows, share, taken),
             2 => self.split::<2>(matrix.rows, share, taken),
             _ => self.split::<1>(matrix.rows, share, taken),
@@ -327,7 +334,7 @@ impl<Matrices: Iterator<Item = Size> + Clone> Share<Matrices> {
                 self.begun += 1;
             }
             // Ever smaller ones, unless nobody helps, but some streams wide.
-            let len = (self.steps - taken).div_ceil(PIECES.min(self.threads)).max(cut.parts / 2);
+            let len = (self.steps - taken).div_ceil(PIECES.min(self.threads)).max(LEAST_STREAMS / cut.beside);
             Some((taken + len).min(self.before + self.matrix.1.len()))
         })?;
         let (matrix, share) = self.matrix.clone();
@@ -344,10 +351,16 @@ mod tests {
 
     #[test]
     fn every_row_is_taken_once_whoever_takes() {
-        for (matrices, threads) in [(vec![1], 1), (vec![2048, 512, 512], 2), (vec![0, 7, 49_152], 3), (vec![], 2)] {
+        for (matrices, threads, streams) in [
+            (vec![1], 1, 4),
+            (vec![2048, 512, 512], 2, 4),
+            (vec![0, 7, 49_152], 3, 4),
+            (vec![7, 49_152], 2, 2),
+            (vec![], 2, 4),
+        ] {
             let times: Mutex<Vec<Vec<u8>>> = Mutex::new(matrices.iter().map(|&rows| vec![0; rows]).collect());
             let take = |own: usize, taken: &Taken<'_>| {
-                let sizes = matrices.iter().map(|&rows| Size { rows, row_bytes: 200 });
+                let sizes = matrices.iter().map(|&rows| Size { rows, row_bytes: 200, streams });
                 for_each_piece(ROWS, sizes, 1, own, taken, |index, streams| {
                     assert!(!streams[0].is_empty(), "{streams:?}");
                     for stream in &streams {
@@ -382,7 +395,7 @@ mod tests {
     #[test]
     fn streams_go_on_and_pieces_become_smaller() {
         let seats = [Seat::default(), Seat::default()];
-        let mut share = Share::new(ROWS, [Size { rows: 16_384, row_bytes: 200 }].into_iter(), 1, 2);
+        let mut share = Share::new(ROWS, [Size { rows: 16_384, row_bytes: 200, streams: STREAMS }].into_iter(), 1, 2);
         let pieces: Vec<_> =
             std::iter::from_fn(|| share.take(&Taken::new(&seats, 1))).map(|(_, streams)| streams).collect();
         let mut at = [8192, 10_240, 12_288, 14_336];

@@ -19,13 +19,13 @@ use crate::{
 /// Asks for what lies `ahead` bytes behind a part of each stream's block, unless that is 0: of as many parts as there are
 /// streams it is part `part`, and of that what belongs to group `GROUP`.
 #[inline(always)]
-fn fetch_part<V: Words, B: Blocks, const STREAMS: usize, const GROUP: usize>(
-    blocks: [*const u8; STREAMS],
+fn fetch_part<V: Words, B: Blocks, const COUNT: usize, const GROUP: usize>(
+    blocks: [*const u8; COUNT],
     part: usize,
     ahead: usize,
 ) {
     if ahead > 0 {
-        let (of_part, of_group) = (V::ROWS * B::BYTES / STREAMS, V::ROWS * B::BYTES / STREAMS / B::GROUPS);
+        let (of_part, of_group) = (V::ROWS * B::BYTES / COUNT, V::ROWS * B::BYTES / COUNT / B::GROUPS);
         for line in ((GROUP * of_group).next_multiple_of(64)..(GROUP + 1) * of_group).step_by(64) {
             for block in blocks {
                 let address = block.wrapping_add(part * of_part + ahead + line).cast();
