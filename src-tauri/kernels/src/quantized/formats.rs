@@ -51,7 +51,8 @@ const NIBBLES_BY_HALF: Lifts = [[0, 4]; 8];
 pub(super) struct Scales<V: Words> {
     /// What products are times, and offsets: those of the group, or of the block where scales hold for 16 elements.
     pub(super) units: [V::Floats; 2],
-    /// Where scales hold for 16 elements: a scale and an offset for each half in whole numbers, of 16 bits side by side.
+    /// Where scales hold for 16 elements: a scale and an offset for each half in whole numbers, of 16 bits side by side. Where
+    /// these are some bits too high, the units are as much smaller, which rounds nothing.
     pub(super) factors: [V; 2],
 }
 
@@ -60,27 +61,16 @@ impl<V: Words> Scales<V> {
     pub(super) unsafe fn of_group(scale: V::Floats, offset: V::Floats) -> Self {
         Self { units: [scale, offset], factors: unsafe { [V::splat32(0); 2] } }
     }
+}
 
-    /// `factors`: of four halves each, a byte each, of which group `GROUP` has the first or the last two. `signed`: how many
-    /// bits of the byte are one that has a sign, the highest.
-    #[inline(always)]
-    pub(super) unsafe fn of_halves<const GROUP: usize>(
-        units: [V::Floats; 2],
-        factors: [V; 2],
-        signed: Option<i32>,
-    ) -> Self {
-        unsafe {
-            let bytes = if GROUP.is_multiple_of(2) { 0x0180_0080_u32 } else { 0x0380_0280 };
-            let in_row = |row: u32| {
-                bytes.wrapping_add(0x0400_0400 * row).rotate_right(if signed.is_some() { 0 } else { 8 }) as i32
-            };
-            let places = V::splat128(_mm_setr_epi32(in_row(0), in_row(1), in_row(2), in_row(3)));
-            let mut wide = [V::shuffle8(factors[0], places), V::shuffle8(factors[1], places)];
-            if let Some(bits) = signed {
-                wide = [V::signed_right16(wide[0], count(16 - bits)), V::signed_right16(wide[1], count(16 - bits))];
-            }
-            Self { units, factors: wide }
-        }
+/// Of words of a byte for each half of two groups, those of group `GROUP`, as the lower halves of 16 bits side by side, or the
+/// upper ones.
+#[inline(always)]
+pub(super) unsafe fn bytes_of_halves<V: Words, const GROUP: usize>(words: V, upper: bool) -> V {
+    unsafe {
+        let bytes = if GROUP.is_multiple_of(2) { 0x0180_0080_u32 } else { 0x0380_0280 };
+        let in_row = |row: u32| bytes.wrapping_add(0x0400_0400 * row).rotate_right(if upper { 0 } else { 8 }) as i32;
+        V::shuffle8(words, V::splat128(_mm_setr_epi32(in_row(0), in_row(1), in_row(2), in_row(3))))
     }
 }
 

@@ -1,8 +1,8 @@
 //! How the formats with blocks of 256 elements are taken apart on x86.
 
 use super::{
-    formats::{Blocks, Lifts, Scales, bits, byte, five_bits, halves, lifted, negative, word},
-    words::Words,
+    formats::{Blocks, Lifts, Scales, bits, byte, bytes_of_halves, five_bits, halves, lifted, negative, word},
+    words::{Words, bits as count},
 };
 use crate::{Format, packed::place};
 
@@ -35,9 +35,10 @@ unsafe impl Blocks for Q2K {
     #[inline(always)]
     unsafe fn scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V> {
         unsafe {
-            let four = word::<V>(at, 4, GROUP / 2);
-            let factors = [bits(four, 0, 15), bits(four, 4, 15)];
-            Scales::of_halves::<GROUP>([halves::<V>(at, 0), negative::<V>(halves::<V>(at, 1))], factors, None)
+            let both = bytes_of_halves::<V, GROUP>(word::<V>(at, 4, GROUP / 2), false);
+            // The offsets are four bits too high.
+            let offset = V::mul(halves::<V>(at, 1), V::splat(-1.0 / 16.0));
+            Scales { units: [halves::<V>(at, 0), offset], factors: [bits(both, 0, 15), bits(both, 0, 0xf0)] }
         }
     }
 
@@ -75,7 +76,9 @@ unsafe impl Blocks for Q3K {
                 let [one, two, three] = [scales(0), scales(1), scales(2)];
                 V::or(V::or(bits(one, -6, 0xc0), bits(two, -4, 0x30)), bits(three, -2, 0x0c))
             };
-            Scales::of_halves::<GROUP>([halves::<V>(at, 0), V::splat(0.0)], [factors; 2], Some(6))
+            let bytes = bytes_of_halves::<V, GROUP>(factors, true);
+            // Six bits with a sign.
+            Scales { units: [halves::<V>(at, 0); 2], factors: [V::signed_right16(bytes, count(10)); 2] }
         }
     }
 
@@ -174,8 +177,8 @@ unsafe impl Blocks for Q6K {
     #[inline(always)]
     unsafe fn scales<V: Words, const GROUP: usize>(at: *const u8) -> Scales<V> {
         unsafe {
-            let units = [halves::<V>(at, 0), V::splat(0.0)];
-            Scales::of_halves::<GROUP>(units, [word::<V>(at, 2, place(Format::Q6K, 48 + GROUP / 2)); 2], Some(8))
+            let bytes = bytes_of_halves::<V, GROUP>(word::<V>(at, 2, place(Format::Q6K, 48 + GROUP / 2)), true);
+            Scales { units: [halves::<V>(at, 0); 2], factors: [V::signed_right16(bytes, count(8)); 2] }
         }
     }
 
