@@ -3,7 +3,7 @@
 //!
 //! Processors foresee what is read next, some of them better than others, and some virtual machines hardly at all: on one
 //! machine, asking 8 KiB ahead made decoding 1.6 times as fast, and on another slower; four streams gave up to 1.1 times as
-//! much as two on one, and on another less. So it is measured where it is used.
+//! much as two on one, and on another no more. So it is measured where it is used.
 
 use std::{
     ops::Range,

@@ -106,9 +106,8 @@ unsafe fn blocks<S: Simd, const BYTES: usize>(
                         for at in (0..piece * EIGHT).step_by(S::Register::LANES) {
                             load(weights.add(at * BYTES)).store(lines.add(at));
                         }
-                        let lines = lines.cast_const().cast();
                         let then = weights.wrapping_add(piece * EIGHT * BYTES);
-                        meet::<S::Register, BYTES>(lines, piece, values, columns, sums, then);
+                        meet::<S::Register, BYTES>(lines.cast_const(), piece, values, columns, sums, then);
                     }
                 }
                 for (&(stream, row), sums) in eights.iter().zip(scratch.sums.chunks_exact(rows)) {
@@ -213,7 +212,7 @@ unsafe fn side_by_side<V: Register, const BYTES: usize, const COUNT: usize, cons
 /// begins at `then` with `BYTES` an element.
 #[inline(always)]
 unsafe fn meet<V: Register, const BYTES: usize>(
-    weights: *const u8,
+    weights: *const f32,
     piece: usize,
     values: *const f32,
     columns: usize,
@@ -221,7 +220,6 @@ unsafe fn meet<V: Register, const BYTES: usize>(
     then: *const u8,
 ) {
     unsafe {
-        let load = |at: *const u8| V::load(at.cast());
         // With few rows this would take longer than it could spare.
         let many = sums.len() / TOGETHER;
         let then_each = if many < 4 { 0 } else { (piece * EIGHT * BYTES).div_ceil(many).next_multiple_of(64) };
@@ -240,15 +238,15 @@ unsafe fn meet<V: Register, const BYTES: usize>(
             };
             let (values, sums) = (values.add(at * columns), sums.as_mut_ptr().add(at));
             if V::FLOAT_ROWS == 4 {
-                tiles::<V, 4, TOGETHER, 4>(weights, piece, values, columns, sums, ask, load);
+                tiles::<V, 4, TOGETHER>(weights, piece, values, columns, sums, ask);
             } else {
-                tiles::<V, 8, TOGETHER, 4>(weights, piece, values, columns, sums, ask, load);
+                tiles::<V, 8, TOGETHER>(weights, piece, values, columns, sums, ask);
             }
             at += TOGETHER;
         }
         while at < sums.len() {
             let (values, sums) = (values.add(at * columns), sums.as_mut_ptr().add(at));
-            tiles::<V, 8, 1, 4>(weights, piece, values, columns, sums, |_| {}, load);
+            tiles::<V, 8, 1>(weights, piece, values, columns, sums, |_| {});
             at += 1;
         }
     }
@@ -257,26 +255,25 @@ unsafe fn meet<V: Register, const BYTES: usize>(
 /// Adds a piece to the sums of eight rows of weights with `A` of activations: `R` rows and a register's lanes at a time.
 /// `ask` hears of each vector of columns, to ask memory for what is needed later.
 #[inline(always)]
-unsafe fn tiles<V: Register, const R: usize, const A: usize, const BYTES: usize>(
-    weights: *const u8,
+unsafe fn tiles<V: Register, const R: usize, const A: usize>(
+    weights: *const f32,
     piece: usize,
     values: *const f32,
     columns: usize,
     sums: *mut Eight,
     ask: impl Fn(usize) + Copy,
-    load: impl Fn(*const u8) -> V + Copy,
 ) {
     unsafe {
         for row in (0..packed::LANES).step_by(R) {
             for lane in (0..LANES).step_by(V::LANES) {
-                let weights = weights.add((row * LANES + lane) * BYTES);
+                let weights = weights.add(row * LANES + lane);
                 let values: [*const f32; A] = std::array::from_fn(|a| values.add(a * columns + lane));
                 let sums = sums.cast::<f32>().add(row * LANES + lane);
                 // Each line is asked for once.
                 if row == 0 && lane == 0 {
-                    tile::<V, R, A, BYTES>(weights, piece, values, sums, ask, load);
+                    tile::<V, R, A>(weights, piece, values, sums, ask);
                 } else {
-                    tile::<V, R, A, BYTES>(weights, piece, values, sums, |_| {}, load);
+                    tile::<V, R, A>(weights, piece, values, sums, |_| {});
                 }
             }
         }
@@ -322,13 +319,12 @@ unsafe fn some_eights<V: Register, const BYTES: usize, const N: usize>(
 }
 
 #[inline(always)]
-unsafe fn tile<V: Register, const R: usize, const A: usize, const BYTES: usize>(
-    mut weights: *const u8,
+unsafe fn tile<V: Register, const R: usize, const A: usize>(
+    mut weights: *const f32,
     piece: usize,
     values: [*const f32; A],
     sums: *mut f32,
     ask: impl Fn(usize),
-    load: impl Fn(*const u8) -> V + Copy,
 ) {
     unsafe {
         let place = |r: usize, a: usize| sums.add((a * packed::LANES + r) * LANES);
@@ -337,12 +333,12 @@ unsafe fn tile<V: Register, const R: usize, const A: usize, const BYTES: usize>(
             ask(vector);
             let value: [V; A] = std::array::from_fn(|a| V::load(values[a].add(vector * LANES)));
             for r in 0..R {
-                let weights = load(weights.add(r * LANES * BYTES));
+                let weights = V::load(weights.add(r * LANES));
                 for a in 0..A {
                     all[r][a] = all[r][a].plus_product(weights, value[a]);
                 }
             }
-            weights = weights.add(packed::LANES * LANES * BYTES);
+            weights = weights.add(EIGHT);
         }
         for r in 0..R {
             for a in 0..A {
