@@ -68,17 +68,20 @@ pub(super) unsafe trait Dot: Sized {
     }
 
     /// The products of the halves of the groups that lie together, of which `group` is the first, with one row; as for
-    /// [`Dot::group`], but lifted, and added to what `begun` has of each group. Every word is read once.
+    /// [`Dot::group`], but lifted, and added to what `begun` has of each group. Every word is read once; `before` is called
+    /// before each vector of codes.
     #[inline(always)]
     unsafe fn products<B: Blocks, const IN_BLOCK: usize>(
         at: *const u8,
         group: usize,
         from: &From,
         begun: *const [i32; 2],
+        before: impl Fn(usize),
     ) -> [[Self::Words; 2]; 4] {
         unsafe {
             let mut sums = Self::begin::<B>(begun, group);
             each_vector!(I => {
+                before(I);
                 let codes = B::codes::<Self::Words, IN_BLOCK>(at, I, Self::lifts::<B>());
                 for k in 0..B::TOGETHER {
                     sums[k][I / 4] = Self::dot(sums[k][I / 4], codes[k], four(from, group + k, I));
@@ -191,11 +194,13 @@ unsafe impl Dot for Multiply {
         group: usize,
         from: &From,
         begun: *const [i32; 2],
+        before: impl Fn(usize),
     ) -> [[__m256i; 2]; 4] {
         unsafe {
             let count = if B::HALVES { 4 } else { 8 };
             let (mut narrow, mut sums) = ([_mm256_setzero_si256(); 4], Self::begin::<B>(begun, group));
             each_vector!(I => {
+                before(I);
                 let codes = B::codes::<__m256i, IN_BLOCK>(at, I, Self::lifts::<B>());
                 for k in 0..B::TOGETHER {
                     let pairs = Self::pairs::<B>(codes[k], four(from, group + k, I));

@@ -1,6 +1,12 @@
 //! Products of a few rows of activations on x86: weights are taken apart on the way.
 
-use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+use std::{
+    arch::{
+        asm,
+        x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch},
+    },
+    ops::Range,
+};
 
 use super::{
     dot::Dot,
@@ -16,30 +22,46 @@ use crate::{
     product::{STREAMS, Stream, Streams},
 };
 
-/// Asks for what lies `ahead` bytes behind a part of each stream's block, unless that is 0: of as many parts as there are
-/// streams it is part `part`, and of that what belongs to group `GROUP`.
+/// Asks for the line at an address, which need not be a good one.
 #[inline(always)]
-fn fetch_part<V: Words, B: Blocks, const COUNT: usize, const GROUP: usize>(
-    blocks: [*const u8; COUNT],
-    part: usize,
-    ahead: usize,
-) {
-    if ahead > 0 {
-        let (of_part, of_group) = (V::ROWS * B::BYTES / COUNT, V::ROWS * B::BYTES / COUNT / B::GROUPS);
-        for line in ((GROUP * of_group).next_multiple_of(64)..(GROUP + 1) * of_group).step_by(64) {
-            for block in blocks {
-                let address = block.wrapping_add(part * of_part + ahead + line).cast();
-                // SAFETY: an address that is asked for need not be a good one.
-                unsafe {
-                    // Large codes come faster than the first-level cache could hold them that long.
-                    if V::WIDE || B::BYTES / B::GROUPS <= 22 {
-                        _mm_prefetch::<_MM_HINT_T0>(address);
-                    } else {
-                        _mm_prefetch::<_MM_HINT_T1>(address);
-                    }
-                }
-            }
+fn ask<V: Words, B: Blocks>(address: *const u8) {
+    // Large codes come faster than the first-level cache could hold them that long.
+    let near = V::WIDE || B::BYTES / B::GROUPS <= 22;
+    // SAFETY: only a hint.
+    unsafe {
+        match (near, B::TOGETHER > 1) {
+            (true, false) => _mm_prefetch::<_MM_HINT_T0>(address.cast()),
+            (false, false) => _mm_prefetch::<_MM_HINT_T1>(address.cast()),
+            // Compilers move all of a block's to one place, where no branch keeps them, and memory then hears of them at
+            // once; these stay where they are.
+            (true, true) => asm!("prefetcht0 [{}]", in(reg) address, options(nostack, preserves_flags)),
+            (false, true) => asm!("prefetcht1 [{}]", in(reg) address, options(nostack, preserves_flags)),
         }
+    }
+}
+
+/// Asks for the lines that begin within `bytes` of what lies at each of the addresses.
+#[inline(always)]
+fn fetch<V: Words, B: Blocks, const PARTS: usize>(parts: [*const u8; PARTS], bytes: Range<usize>) {
+    for line in (bytes.start.next_multiple_of(64)..bytes.end).step_by(64) {
+        for part in parts {
+            ask::<V, B>(part.wrapping_add(line));
+        }
+    }
+}
+
+/// The parts of large blocks that are asked for while the block of stream `number` of some is multiplied, of which `blocks`
+/// are those that lie ahead: of each stream's a part, since memory gives less when it is asked for one's alone.
+#[inline(always)]
+fn parts<V: Words, B: Blocks>(blocks: &[*const u8], number: usize) -> [*const u8; STREAMS] {
+    let of_part = V::ROWS * B::BYTES / STREAMS;
+    let part = |block: *const u8, part: usize| block.wrapping_add(part * of_part);
+    match *blocks {
+        [one, two] => {
+            [part(one, 2 * number), part(one, 2 * number + 1), part(two, 2 * number), part(two, 2 * number + 1)]
+        }
+        [one, two, three, four] => [one, two, three, four].map(|block| part(block, number)),
+        _ => [0, 1, 2, 3].map(|of| part(blocks[number], of)),
     }
 }
 
@@ -78,8 +100,10 @@ unsafe fn block_by_block<D: Dot, B: Blocks, const COUNT: usize>(
         for group in 0..groups {
             for (start, result) in starts.iter().zip(&mut results) {
                 let block = start.add(group * D::Words::ROWS * B::BYTES);
-                fetch_part::<D::Words, B, 1, 0>([block], 0, ahead);
-                let [sums, ..] = D::products::<B, 0>(block, group, from, begun);
+                if ahead > 0 {
+                    fetch::<D::Words, B, 1>([block.wrapping_add(ahead)], 0..D::Words::ROWS * B::BYTES);
+                }
+                let [sums, ..] = D::products::<B, 0>(block, group, from, begun, |_| ());
                 let codes = As { lifts: D::lifts::<B>()[0], ..As::default() };
                 let scales = B::scales::<D::Words, 0>(block);
                 *result = accumulate::<D::Words, B>(*result, sums, codes, &scales, from, group);
@@ -135,39 +159,54 @@ pub(super) unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
             }
             // Blocks that have more than one group, or meet more than one row.
             for index in 0..if A == 1 && B::GROUPS == 1 { 0 } else { blocks } {
-                for (number, &stream) in active[..count].iter().enumerate() {
+                let blocks = active.map(|stream| start[stream].wrapping_add(index * block_bytes));
+                let coming = blocks.map(|block| block.wrapping_add(ahead));
+                for number in 0..count {
+                    let (block, results) = (blocks[number], &mut results[active[number]]);
+                    let parts = parts::<D::Words, B>(&coming[..count], number);
+                    // Of each part, what belongs to some eighths of groups. Where groups lie together there is no branch around
+                    // it: compilers move what is computed behind such, and keep all that it needs in memory.
+                    let ask = |eighths: Range<usize>| {
+                        if B::TOGETHER > 1 || ahead > 0 {
+                            let byte = |eighth: usize| eighth * (block_bytes / STREAMS / B::GROUPS) / 8;
+                            fetch::<D::Words, B, STREAMS>(parts, byte(eighths.start)..byte(eighths.end));
+                        }
+                    };
+                    let mut result = results[0];
                     let mut sums = [[D::Words::splat32(0); 2]; 4];
-                    let block = start[stream].add(index * block_bytes);
                     each_group!(B, IN_BLOCK => {
                         let group = index * B::GROUPS + IN_BLOCK;
-                        // Of large blocks a part of each stream's: memory gives less when it is asked for one's alone.
-                        if B::GROUPS > 1 && count == STREAMS {
-                            let blocks = start.map(|start| start.wrapping_add(index * block_bytes));
-                            fetch_part::<D::Words, B, STREAMS, IN_BLOCK>(blocks, number, ahead);
-                        } else if B::GROUPS > 1 && count == 2 {
-                            let blocks = [active[0], active[1]].map(|of| start[of].wrapping_add(index * block_bytes));
-                            fetch_part::<D::Words, B, 2, IN_BLOCK>(blocks, number, ahead);
-                        } else {
-                            fetch_part::<D::Words, B, 1, IN_BLOCK>([block], 0, ahead);
+                        if B::GROUPS == 1 && ahead > 0 {
+                            fetch::<D::Words, B, 1>([coming[number]], 0..block_bytes);
+                        } else if B::GROUPS > 1 && (A > 1 || B::TOGETHER == 1) {
+                            ask(8 * IN_BLOCK..8 * (IN_BLOCK + 1));
                         }
-                        let results = &mut results[stream];
                         // The sums of several groups and more than one row would not stay in registers.
                         if A == 1 {
                             let in_set = IN_BLOCK % B::TOGETHER;
                             if in_set == 0 {
-                                sums = D::products::<B, IN_BLOCK>(block, group, &from[0], begun.as_ptr());
+                                let before = |vector: usize| {
+                                    if B::TOGETHER > 1 {
+                                        let eighth = |vector: usize| 8 * IN_BLOCK + vector * B::TOGETHER;
+                                        ask(eighth(vector)..eighth(vector + 1));
+                                    }
+                                };
+                                sums = D::products::<B, IN_BLOCK>(block, group, &from[0], begun.as_ptr(), before);
                             }
                             let scales = B::scales::<D::Words, IN_BLOCK>(block);
                             let lifts = D::lifts::<B>()[IN_BLOCK];
                             let codes = As { lifts, ..As::default() };
                             let sums = sums[in_set];
-                            results[0] = accumulate::<D::Words, B>(results[0], sums, codes, &scales, &from[0], group);
+                            result = accumulate::<D::Words, B>(result, sums, codes, &scales, &from[0], group);
                         } else {
                             let codes = codes_of_group::<D::Words, B, IN_BLOCK>(block);
                             let scales = B::scales::<D::Words, IN_BLOCK>(block);
                             add_group::<D, B, A>(false, &codes, &scales, group, &from, results);
                         }
                     });
+                    if A == 1 {
+                        results[0] = result;
+                    }
                 }
             }
             for &stream in &active[..count] {
