@@ -50,13 +50,15 @@ fn fetch<V: Words, B: Blocks, const PARTS: usize>(parts: [*const u8; PARTS], byt
     }
 }
 
-/// The parts of large blocks that are asked for while the block of stream `number` of some is multiplied, of which `blocks`
-/// are those that lie ahead: of each stream's a part, since memory gives less when it is asked for one's alone.
+/// The parts of a block that are asked for while the block of stream `number` of some is multiplied, of which `blocks` are
+/// those that lie ahead: where it is large, of each stream's a part, since memory gives less when it is asked for one's alone.
 #[inline(always)]
 fn parts<V: Words, B: Blocks>(blocks: &[*const u8], number: usize) -> [*const u8; STREAMS] {
     let of_part = V::ROWS * B::BYTES / STREAMS;
     let part = |block: *const u8, part: usize| block.wrapping_add(part * of_part);
     match *blocks {
+        // Whole.
+        _ if B::GROUPS == 1 => [blocks[number]; STREAMS],
         [one, two] => {
             [part(one, 2 * number), part(one, 2 * number + 1), part(two, 2 * number), part(two, 2 * number + 1)]
         }
@@ -113,6 +115,64 @@ unsafe fn block_by_block<D: Dot, B: Blocks, const COUNT: usize>(
     }
 }
 
+/// A block whose first group is `first`, with some rows of activations; meanwhile asks for another, of which these are the
+/// parts. Where it is not to ask, and groups lie together, it asks for what it reads.
+#[inline(always)]
+unsafe fn one_block<D: Dot, B: Blocks, const A: usize>(
+    block: *const u8,
+    first: usize,
+    parts: [*const u8; STREAMS],
+    asks: bool,
+    from: &[From; A],
+    begun: *const [i32; 2],
+    results: &mut [<D::Words as Words>::Floats; A],
+) {
+    unsafe {
+        let block_bytes = D::Words::ROWS * B::BYTES;
+        // Of each part, what belongs to some eighths of groups. Where groups lie together there is no branch around it:
+        // compilers move what is computed behind such, and keep all that it needs in memory.
+        let ask = |eighths: Range<usize>| {
+            if B::TOGETHER > 1 || asks {
+                let byte = |eighth: usize| eighth * (block_bytes / STREAMS / B::GROUPS) / 8;
+                fetch::<D::Words, B, STREAMS>(parts, byte(eighths.start)..byte(eighths.end));
+            }
+        };
+        let mut result = results[0];
+        let mut sums = [[D::Words::splat32(0); 2]; 4];
+        each_group!(B, IN_BLOCK => {
+            let group = first + IN_BLOCK;
+            if B::GROUPS == 1 && asks {
+                fetch::<D::Words, B, 1>([parts[0]], 0..block_bytes);
+            } else if B::GROUPS > 1 && (A > 1 || B::TOGETHER == 1) {
+                ask(8 * IN_BLOCK..8 * (IN_BLOCK + 1));
+            }
+            // The sums of several groups and more than one row would not stay in registers.
+            if A == 1 {
+                if IN_BLOCK.is_multiple_of(B::TOGETHER) {
+                    let before = |vector: usize| {
+                        if B::TOGETHER > 1 {
+                            let eighth = |vector: usize| 8 * IN_BLOCK + vector * B::TOGETHER;
+                            ask(eighth(vector)..eighth(vector + 1));
+                        }
+                    };
+                    sums = D::products::<B, IN_BLOCK>(block, group, &from[0], begun, before);
+                }
+                let sums = sums[IN_BLOCK % B::TOGETHER];
+                let codes = As { lifts: D::lifts::<B>()[IN_BLOCK], ..As::default() };
+                let scales = B::scales::<D::Words, IN_BLOCK>(block);
+                result = accumulate::<D::Words, B>(result, sums, codes, &scales, &from[0], group);
+            } else {
+                let codes = codes_of_group::<D::Words, B, IN_BLOCK>(block);
+                let scales = B::scales::<D::Words, IN_BLOCK>(block);
+                add_group::<D, B, A>(false, &codes, &scales, group, from, results);
+            }
+        });
+        if A == 1 {
+            results[0] = result;
+        }
+    }
+}
+
 /// Some rows of weights times rows `at..at + A` of the activations.
 #[inline(always)]
 pub(super) unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
@@ -159,54 +219,12 @@ pub(super) unsafe fn few_rows<D: Dot, B: Blocks, const A: usize>(
             }
             // Blocks that have more than one group, or meet more than one row.
             for index in 0..if A == 1 && B::GROUPS == 1 { 0 } else { blocks } {
-                let blocks = active.map(|stream| start[stream].wrapping_add(index * block_bytes));
-                let coming = blocks.map(|block| block.wrapping_add(ahead));
+                let at = active.map(|stream| start[stream].wrapping_add(index * block_bytes));
+                let coming = at.map(|block| block.wrapping_add(ahead));
                 for number in 0..count {
-                    let (block, results) = (blocks[number], &mut results[active[number]]);
                     let parts = parts::<D::Words, B>(&coming[..count], number);
-                    // Of each part, what belongs to some eighths of groups. Where groups lie together there is no branch around
-                    // it: compilers move what is computed behind such, and keep all that it needs in memory.
-                    let ask = |eighths: Range<usize>| {
-                        if B::TOGETHER > 1 || ahead > 0 {
-                            let byte = |eighth: usize| eighth * (block_bytes / STREAMS / B::GROUPS) / 8;
-                            fetch::<D::Words, B, STREAMS>(parts, byte(eighths.start)..byte(eighths.end));
-                        }
-                    };
-                    let mut result = results[0];
-                    let mut sums = [[D::Words::splat32(0); 2]; 4];
-                    each_group!(B, IN_BLOCK => {
-                        let group = index * B::GROUPS + IN_BLOCK;
-                        if B::GROUPS == 1 && ahead > 0 {
-                            fetch::<D::Words, B, 1>([coming[number]], 0..block_bytes);
-                        } else if B::GROUPS > 1 && (A > 1 || B::TOGETHER == 1) {
-                            ask(8 * IN_BLOCK..8 * (IN_BLOCK + 1));
-                        }
-                        // The sums of several groups and more than one row would not stay in registers.
-                        if A == 1 {
-                            let in_set = IN_BLOCK % B::TOGETHER;
-                            if in_set == 0 {
-                                let before = |vector: usize| {
-                                    if B::TOGETHER > 1 {
-                                        let eighth = |vector: usize| 8 * IN_BLOCK + vector * B::TOGETHER;
-                                        ask(eighth(vector)..eighth(vector + 1));
-                                    }
-                                };
-                                sums = D::products::<B, IN_BLOCK>(block, group, &from[0], begun.as_ptr(), before);
-                            }
-                            let scales = B::scales::<D::Words, IN_BLOCK>(block);
-                            let lifts = D::lifts::<B>()[IN_BLOCK];
-                            let codes = As { lifts, ..As::default() };
-                            let sums = sums[in_set];
-                            result = accumulate::<D::Words, B>(result, sums, codes, &scales, &from[0], group);
-                        } else {
-                            let codes = codes_of_group::<D::Words, B, IN_BLOCK>(block);
-                            let scales = B::scales::<D::Words, IN_BLOCK>(block);
-                            add_group::<D, B, A>(false, &codes, &scales, group, &from, results);
-                        }
-                    });
-                    if A == 1 {
-                        results[0] = result;
-                    }
+                    let (group, results) = (index * B::GROUPS, &mut results[active[number]]);
+                    one_block::<D, B, A>(at[number], group, parts, ahead > 0, &from, begun.as_ptr(), results);
                 }
             }
             for &stream in &active[..count] {
