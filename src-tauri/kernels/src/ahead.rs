@@ -17,7 +17,7 @@ use crate::{
     simd::{Register, Simd, at_every_level},
 };
 
-/// What is tried, in bytes; 0 is not asking.
+/// What is tried, in bytes; 0 is not asking (blocks whose groups lie together then ask for what is read at that moment).
 pub const CANDIDATES: [usize; 3] = [4096, 0, 8192];
 
 /// Weights that each candidate is tried with at a time: few enough that a load hardly takes longer.

@@ -131,7 +131,7 @@ unsafe fn one_block<D: Dot, B: Blocks, const A: usize>(
         let block_bytes = D::Words::ROWS * B::BYTES;
         // Of each part, what belongs to some eighths of groups. Where groups lie together there is no branch around it:
         // compilers move what is computed behind such, and keep all that it needs in memory.
-        let ask = |eighths: Range<usize>| {
+        let ask_for = |eighths: Range<usize>| {
             if B::TOGETHER > 1 || asks {
                 let byte = |eighth: usize| eighth * (block_bytes / STREAMS / B::GROUPS) / 8;
                 fetch::<D::Words, B, STREAMS>(parts, byte(eighths.start)..byte(eighths.end));
@@ -144,7 +144,7 @@ unsafe fn one_block<D: Dot, B: Blocks, const A: usize>(
             if B::GROUPS == 1 && asks {
                 fetch::<D::Words, B, 1>([parts[0]], 0..block_bytes);
             } else if B::GROUPS > 1 && (A > 1 || B::TOGETHER == 1) {
-                ask(8 * IN_BLOCK..8 * (IN_BLOCK + 1));
+                ask_for(8 * IN_BLOCK..8 * (IN_BLOCK + 1));
             }
             // The sums of several groups and more than one row would not stay in registers.
             if A == 1 {
@@ -152,7 +152,7 @@ unsafe fn one_block<D: Dot, B: Blocks, const A: usize>(
                     let before = |vector: usize| {
                         if B::TOGETHER > 1 {
                             let eighth = |vector: usize| 8 * IN_BLOCK + vector * B::TOGETHER;
-                            ask(eighth(vector)..eighth(vector + 1));
+                            ask_for(eighth(vector)..eighth(vector + 1));
                         }
                     };
                     sums = D::products::<B, IN_BLOCK>(block, group, &from[0], begun, before);
