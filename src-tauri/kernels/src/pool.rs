@@ -21,9 +21,16 @@ use crate::ahead::Coming;
 /// the products of one token, shorter than anything a person or a battery would notice.
 const SPINS_BEFORE_SLEEP: u32 = 4_000;
 
+/// How many others a thread helps when its part is done and parts are small: looking at what is left of one takes time from
+/// the thread that has it. The caller's thread looks at all, so that everything is done whoever came.
+pub(crate) const HELPED: usize = 2;
+
+/// Chunks of work for each thread, from which on parts are not small.
+const MANY: usize = 4;
+
 /// A fixed set of threads, the caller among them.
 ///
-/// Whoever is free takes what is next of the work. A thread that the system has not scheduled takes nothing and is not
+/// Whoever is free takes what is left of the work. A thread that the system has not scheduled takes nothing and is not
 /// waited for, so that a busy machine slows the work by the time it takes away and no more.
 pub struct Pool {
     shared: Arc<Shared>,
@@ -84,11 +91,6 @@ impl<'a> Taken<'a> {
         self.seats.len()
     }
 
-    /// Takes one more of the part of the caller's thread, however much there is, and says how much had been taken.
-    fn next(&self) -> usize {
-        self.count(self.seats[0].taken.fetch_add(1, Relaxed))
-    }
-
     /// Takes more of thread `thread`'s part: as far as `until` says when it hears how much has been taken, which it may more
     /// than once.
     pub(crate) fn take(&self, thread: usize, mut until: impl FnMut(usize) -> Option<usize>) -> Option<Range<usize>> {
@@ -147,7 +149,8 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Calls `work` once for each number below `chunks`, on all threads, and returns when all are done.
+    /// Calls `work` once for each number below `chunks`, on all threads, and returns when all are done. Each thread has
+    /// consecutive numbers of its own, and then helps the others.
     ///
     /// # Panics
     /// When `work` panics.
@@ -155,15 +158,20 @@ impl Pool {
         if self.workers.is_empty() || chunks < 2 {
             return (0..chunks).for_each(work);
         }
-        assert!(chunks < MOST_TAKEN - self.threads(), "chunks that can be counted");
-        self.on_each(&|_, taken| {
-            loop {
-                let chunk = taken.next();
-                if chunk >= chunks {
-                    return None;
+        assert!(chunks < MOST_TAKEN, "chunks that can be counted");
+        self.on_each(&|own, taken| {
+            let threads = taken.threads();
+            let first = |thread: usize| (chunks * thread).div_ceil(threads);
+            for (helped, thread) in (own..threads).chain(0..own).enumerate() {
+                if own > 0 && helped > HELPED && chunks < MANY * threads {
+                    break;
                 }
-                work(chunk);
+                let part = first(thread)..first(thread + 1);
+                while let Some(taken) = taken.take(thread, |taken| (taken < part.len()).then_some(taken + 1)) {
+                    work(part.start + taken.start);
+                }
             }
+            None
         });
     }
 
@@ -178,8 +186,6 @@ impl Pool {
         let Open { epoch, job } = &shared.open;
         let open = epoch.load(Relaxed) + 1;
         let taken = Taken::new(&shared.seats, open);
-        // For `Taken::next`, which only adds.
-        shared.seats[0].taken.store(taken.nothing, Relaxed);
         if self.workers.is_empty() {
             epoch.store(open + 1, Relaxed);
             work(0, &taken);

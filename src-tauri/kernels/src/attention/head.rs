@@ -163,9 +163,8 @@ unsafe fn together<S: Simd, E: Element, const N: usize>(
             score::<S, E, N, 1>(head, first, count, &queries, &mut scores);
         }
         let (mut to, mut factors) = (queries.map(|query| query.to), [1.0; N]);
-        for n in 0..N {
-            let seen = queries[n].limit.saturating_sub(first).min(count);
-            let Softmax { largest, total } = softmax::<S>(&mut scores[n], seen);
+        let seen = queries.map(|query| query.limit.saturating_sub(first).min(count));
+        for (n, Softmax { largest, total }) in softmaxes::<S, N>(&mut scores, &seen, count).into_iter().enumerate() {
             if let Some(found) = found {
                 to[n] = found.add(n * found_len(head.head_dim));
                 let end = to[n].add(head.head_dim);
@@ -174,10 +173,14 @@ unsafe fn together<S: Simd, E: Element, const N: usize>(
                 factors[n] = 1.0 / total;
             }
             if E::SCALED {
-                scale_weights::<S, E>(head, first, &mut scores[n], seen);
+                scale_weights::<S, E>(head, first, &mut scores[n], seen[n]);
             }
         }
         let mut element = 0;
+        while 4 * N <= S::SUMS && element + 4 * LANES <= head.head_dim {
+            weigh::<S, E, N, 4>(head, element, first, count, &scores, &to, &factors);
+            element += 4 * LANES;
+        }
         while two && element + 2 * LANES <= head.head_dim {
             weigh::<S, E, N, 2>(head, element, first, count, &scores, &to, &factors);
             element += 2 * LANES;
@@ -247,33 +250,52 @@ impl Softmax {
     pub(super) const NONE: Self = Self { largest: f32::NEG_INFINITY, total: 0.0 };
 }
 
-/// Makes the first `seen` scores of a part e^(score - the part's largest), and the others exactly nothing.
+/// Makes the first `seen` scores of each query e^(score - the part's largest), and the others exactly nothing; `count` is the
+/// most that one has seen. The queries in turn, so that none waits for its own last step.
 #[inline(always)]
-unsafe fn softmax<S: Simd>(scores: &mut [f32; PART], seen: usize) -> Softmax {
-    let padded = seen.next_multiple_of(PAGE);
-    if seen == 0 {
-        scores.fill(0.0);
-        return Softmax::NONE;
-    }
-    unsafe {
+unsafe fn softmaxes<S: Simd, const N: usize>(
+    scores: &mut [[f32; PART]; N],
+    seen: &[usize; N],
+    count: usize,
+) -> [Softmax; N] {
+    let padded = count.next_multiple_of(PAGE);
+    for (scores, &seen) in scores.iter_mut().zip(seen) {
         scores[seen..padded].fill(f32::NEG_INFINITY);
-        let at = scores.as_mut_ptr();
-        let mut largest = S::splat(f32::NEG_INFINITY);
+    }
+    let at = scores.as_mut_ptr().cast::<f32>();
+    // SAFETY: whole vectors within the scores.
+    unsafe {
+        let mut lanes = [S::splat(f32::NEG_INFINITY); N];
         for i in (0..padded).step_by(LANES) {
-            largest = S::max(largest, S::load(at.add(i)));
+            for n in 0..N {
+                lanes[n] = S::max(lanes[n], S::load(at.add(n * PART + i)));
+            }
         }
-        let largest = S::largest(largest);
+        let mut found = [Softmax::NONE; N];
+        for n in 0..N {
+            found[n].largest = S::largest(lanes[n]);
+        }
         for i in (0..padded).step_by(LANES) {
-            S::store(at.add(i), S::exp(S::add(S::load(at.add(i)), S::splat(-largest))));
+            for n in 0..N {
+                let at = at.add(n * PART + i);
+                S::store(at, S::exp(S::add(S::load(at), S::splat(-found[n].largest))));
+            }
         }
         // So that what lies after a query's own position cannot change it.
-        scores[seen..].fill(0.0);
-        let at = scores.as_ptr();
-        let mut sum = S::splat(0.0);
-        for i in (0..padded).step_by(LANES) {
-            sum = S::add(sum, S::load(at.add(i)));
+        for n in 0..N {
+            scores[n][seen[n]..].fill(0.0);
         }
-        Softmax { largest, total: S::sum(sum) }
+        let at = scores.as_ptr().cast::<f32>();
+        let mut sums = [S::splat(0.0); N];
+        for i in (0..padded).step_by(LANES) {
+            for n in 0..N {
+                sums[n] = S::add(sums[n], S::load(at.add(n * PART + i)));
+            }
+        }
+        for n in 0..N {
+            found[n].total = S::sum(sums[n]);
+        }
+        found
     }
 }
 

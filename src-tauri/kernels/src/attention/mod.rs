@@ -6,7 +6,6 @@ mod pages;
 
 use std::{
     marker::PhantomData,
-    ops::Range,
     sync::atomic::{AtomicUsize, Ordering::AcqRel},
 };
 
@@ -23,8 +22,11 @@ const PART: usize = 256;
 /// Positions of queries that share one piece of work: their keys and values stay in the cache.
 const TILE: usize = 16;
 
-/// Pieces of work for each thread, below which sequences are divided: with fewer, one thread ends long before another.
-const PIECES_A_THREAD: usize = 4;
+/// Floats of two cache lines, which is what processors fetch.
+const LINES: usize = 32;
+
+/// Units of work for each thread, below which sequences are divided: with fewer, one thread ends long before another.
+const UNITS_A_THREAD: usize = 4;
 
 /// The heads of a layer and their cache.
 #[derive(Clone, Copy, Debug)]
@@ -62,13 +64,12 @@ pub struct AttentionRun<'a> {
 pub fn attend(pool: &mut Pool, shape: AttentionShape, runs: &mut [AttentionRun<'_>]) {
     let AttentionShape { heads, kv_heads, head_dim, kv } = shape;
     assert!(heads.is_multiple_of(kv_heads) && head_dim.is_multiple_of(16), "a shape that the kernel knows");
-    let Divided { pieces, left, mut found } = Divided::new(tiles(shape, runs), pool.threads());
-    let found = &Shared(found.as_mut_ptr());
-    pool.run(pieces.len(), &|piece| pieces[piece].attend(kv, &left, found));
+    let work = Divided::new(tiles(shape, runs), pool.threads());
+    pool.run(work.units(), &|unit| work.attend(kv, unit));
 }
 
-/// Pieces that have all parts of what they see.
-fn tiles<'a>(shape: AttentionShape, runs: &mut [AttentionRun<'a>]) -> Vec<Piece<'a>> {
+/// The runs' queries, in order.
+fn tiles<'a>(shape: AttentionShape, runs: &mut [AttentionRun<'a>]) -> Vec<Tile<'a>> {
     let AttentionShape { heads, kv_heads, head_dim, kv } = shape;
     let (group, stride) = (heads / kv_heads, heads * head_dim);
     let head_bytes = kv.bytes_per_head(head_dim) * PAGE;
@@ -89,16 +90,15 @@ fn tiles<'a>(shape: AttentionShape, runs: &mut [AttentionRun<'a>]) -> Vec<Piece<
                 let (from, to) = (run.queries[at..].as_ptr(), to.wrapping_add(at));
                 let queries = Queries { from, to, tokens, heads: group, head_dim, stride, first_position };
                 let (keys, values) = (run.keys + kv_head * head_bytes, run.values + kv_head * head_bytes);
-                tiles.push(Piece { pages: run.pages, keys, values, queries, all, parts: 0..all, tile: 0, found: 0 });
+                tiles.push(Tile { pages: run.pages, keys, values, queries, all, found: 0, left: all.into() });
             }
         }
     }
     tiles
 }
 
-/// What one thread does at a time: some queries that share a key and value head, over some parts of the positions.
-#[derive(Clone)]
-struct Piece<'a> {
+/// Some queries that share a key and value head.
+struct Tile<'a> {
     pages: &'a [&'a [u8]],
     /// The byte of a page at which the head's keys begin.
     keys: usize,
@@ -107,85 +107,107 @@ struct Piece<'a> {
     queries: Queries,
     /// Parts of the positions that they see.
     all: usize,
-    parts: Range<usize>,
-    /// Where others have other parts, which counter says how many of them are not done.
-    tile: usize,
-    /// In that case, where what the parts come to begins.
+    /// Where parts are units of work: the float at which what they come to begins, and how many of them are not done.
     found: usize,
+    left: AtomicUsize,
 }
 
-/// Pieces of work for threads.
+/// Tiles in units of work for threads: where tiles are few, their parts, one after the other; otherwise the tiles.
 struct Divided<'a> {
-    pieces: Vec<Piece<'a>>,
-    /// Parts of each tile that are not done.
-    left: Vec<AtomicUsize>,
-    /// Room for what parts come to that others put together.
-    found: Vec<f32>,
+    tiles: Vec<Tile<'a>>,
+    /// The number of each tile's first part, and of all; nothing if tiles are units.
+    firsts: Vec<usize>,
+    /// Room for what parts come to, until it is put together.
+    found: *mut f32,
+    /// Owns that room.
+    _room: Vec<f32>,
 }
+
+// SAFETY: units write floats of their own, and read those of others only after these are done.
+unsafe impl Sync for Divided<'_> {}
 
 impl<'a> Divided<'a> {
-    /// Of `tiles`: where they are few, parts are pieces of work; and where that is still not one for each thread, each query
-    /// head is one.
-    fn new(mut tiles: Vec<Piece<'a>>, threads: usize) -> Self {
-        let (mut left, mut found) = (Vec::new(), 0);
-        if tiles.len() >= PIECES_A_THREAD * threads {
-            return Self { pieces: tiles, left, found: Vec::new() };
-        }
-        if tiles.iter().map(|tile| tile.all).sum::<usize>() < threads {
-            tiles = tiles.iter().flat_map(Piece::heads).collect();
-        }
-        let mut pieces = Vec::with_capacity(tiles.len());
-        for tile in tiles {
-            let part = |part| Piece { parts: part..part + 1, tile: left.len(), found, ..tile.clone() };
-            pieces.extend((0..tile.all).map(part));
-            left.push(AtomicUsize::new(tile.all));
-            if tile.all > 1 {
-                found += tile.all * tile.queries.found_len();
+    fn new(mut tiles: Vec<Tile<'a>>, threads: usize) -> Self {
+        let (mut firsts, mut found) = (Vec::new(), 0);
+        if tiles.len() < UNITS_A_THREAD * threads {
+            if tiles.iter().map(|tile| tile.all).sum::<usize>() < threads {
+                tiles = tiles.iter().flat_map(Tile::heads).collect();
+            }
+            firsts.reserve(tiles.len() + 1);
+            let mut parts = 0;
+            firsts.push(parts);
+            for tile in &mut tiles {
+                tile.found = found;
+                found += tile.all * tile.found_len();
+                parts += tile.all;
+                firsts.push(parts);
             }
         }
-        Self { pieces, left, found: vec![0.0; found] }
+        let mut room = Vec::with_capacity(found);
+        Self { tiles, firsts, found: room.as_mut_ptr(), _room: room }
+    }
+
+    fn units(&self) -> usize {
+        self.firsts.last().copied().unwrap_or(self.tiles.len())
+    }
+
+    fn attend(&self, kv: KvType, unit: usize) {
+        if self.firsts.is_empty() {
+            return self.tiles[unit].attend(kv);
+        }
+        let number = self.firsts.partition_point(|&first| first <= unit) - 1;
+        let tile = &self.tiles[number];
+        if tile.all == 1 {
+            return tile.attend_part(kv, 0, None);
+        }
+        // SAFETY: the tile has so much room, and each part its own.
+        let found_by = |part| unsafe { self.found.add(tile.found + part * tile.found_len()) };
+        let part = unit - self.firsts[number];
+        tile.attend_part(kv, part, Some(found_by(part)));
+        // The last to be done puts together what all have found.
+        if tile.left.fetch_sub(1, AcqRel) == 1 {
+            let mut softmaxes = vec![Softmax::NONE; tile.queries.len()];
+            (0..tile.all).for_each(|part| join(tile.queries, &mut softmaxes, found_by(part)));
+            finish(tile.queries, &softmaxes);
+        }
     }
 }
 
-impl Piece<'_> {
+impl Tile<'_> {
     /// The same of each of the query heads alone.
     fn heads(&self) -> impl Iterator<Item = Self> {
-        (0..self.queries.heads).map(move |head| Self { queries: self.queries.of_head(head), ..self.clone() })
+        let &Self { pages, keys, values, queries, all, found, .. } = self;
+        let head =
+            move |head| Tile { pages, keys, values, queries: queries.of_head(head), all, found, left: all.into() };
+        (0..queries.heads).map(head)
     }
 
-    fn attend(&self, kv: KvType, left: &[AtomicUsize], all_found: &Shared) {
-        let &Self { pages, keys, values, queries, all, .. } = self;
+    /// Floats that a part comes to, in cache lines of its own where it is not the first.
+    fn found_len(&self) -> usize {
+        self.queries.found_len().next_multiple_of(LINES)
+    }
+
+    /// All parts.
+    fn attend(&self, kv: KvType) {
+        if self.all == 1 {
+            return self.attend_part(kv, 0, None);
+        }
+        let mut found = vec![0.0_f32; self.queries.found_len()];
+        let mut softmaxes = vec![Softmax::NONE; self.queries.len()];
+        for part in 0..self.all {
+            self.attend_part(kv, part, Some(found.as_mut_ptr()));
+            join(self.queries, &mut softmaxes, found.as_ptr());
+        }
+        finish(self.queries, &softmaxes);
+    }
+
+    fn attend_part(&self, kv: KvType, part: usize, found: Option<*mut f32>) {
+        let &Self { pages, keys, values, queries, .. } = self;
         let head_dim = queries.head_dim;
-        let attend_part = |part, found| match kv {
+        match kv {
             KvType::F16 => attend_f16(Head { pages, keys, values, head_dim, of: PhantomData }, queries, part, found),
             KvType::Q8 => attend_q8(Head { pages, keys, values, head_dim, of: PhantomData }, queries, part, found),
             KvType::F32 => attend_f32(Head { pages, keys, values, head_dim, of: PhantomData }, queries, part, found),
-        };
-        if all == 1 {
-            return attend_part(0, None);
         }
-        let mut softmaxes = vec![Softmax::NONE; queries.len()];
-        if self.parts.len() < all {
-            // SAFETY: the tile's, and each part has its own.
-            let found_by = |part| unsafe { all_found.0.add(self.found + part * queries.found_len()) };
-            attend_part(self.parts.start, Some(found_by(self.parts.start)));
-            // The last to be done puts together what all have found.
-            if left[self.tile].fetch_sub(1, AcqRel) > 1 {
-                return;
-            }
-            (0..all).for_each(|part| join(queries, &mut softmaxes, found_by(part)));
-        } else {
-            let mut found = vec![0.0_f32; queries.found_len()];
-            for part in self.parts.clone() {
-                attend_part(part, Some(found.as_mut_ptr()));
-                join(queries, &mut softmaxes, found.as_ptr());
-            }
-        }
-        finish(queries, &softmaxes);
     }
 }
-
-/// Floats that pieces of work write, each its own.
-struct Shared(*mut f32);
-// SAFETY: pieces of work write disjoint elements, and read those of others only after these are done.
-unsafe impl Sync for Shared {}

@@ -2,17 +2,18 @@
 
 use std::ops::Range;
 
-use crate::{Packed, activations::GROUP, ahead, pool::Taken};
+use crate::{
+    Packed,
+    activations::GROUP,
+    ahead,
+    pool::{HELPED, Taken},
+};
 
 /// Rows that a kernel takes at a time.
 const STEP: usize = 16;
 
 /// What is left of a share is taken in so many pieces, or in more as it becomes less.
 const PIECES: usize = 2;
-
-/// How many others a thread helps when its share is done and shares are small: looking at what is left of one takes time from
-/// the thread that has it. The caller's thread looks at all, so that everything is done whoever came.
-const HELPED: usize = 2;
 
 /// Rows of weights, times rows of activations, from which on shares are not small: where some processors are slower than
 /// others, all end together.
