@@ -4,8 +4,8 @@ use std::{io, ops::Range};
 
 use tektra_cuda::{GpuError, Layers, Then};
 use tektra_kernels::{
-    ActivationRow, Activations, AttentionRun, AttentionShape, KvPages, KvType, Next, PAGE, Pool, Product, attend,
-    dequantize, multiply, multiply_gated, ops, store_key, store_value,
+    ActivationRow, Activations, AttentionRun, AttentionShape, KvPages, KvType, Next, PAGE, Pool, Product, ask_for,
+    attend, dequantize, multiply, multiply_gated, ops, store_key, store_value,
 };
 
 use crate::{
@@ -196,6 +196,13 @@ impl Forward {
                 ],
                 Some(Next::Product(&layer.output)),
             );
+            if tokens * kv_len <= FEW_ELEMENTS {
+                for run in runs.iter() {
+                    let page = &run.cache.pages[run.cache.tokens.len() / PAGE];
+                    // One element of each line of the keys is written, which comes while the token is placed.
+                    ask_for(&page.host.bytes()[self.layout.keys(index)..self.layout.values(index)]);
+                }
+            }
             let mut rows: Vec<_> = self
                 .query
                 .chunks_exact_mut(query_len)

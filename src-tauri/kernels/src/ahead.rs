@@ -106,6 +106,13 @@ fn prefetch(line: *const u8) {
     let _ = line;
 }
 
+/// Asks for memory that will be written or read soon, a few KiB: what a thread does meanwhile need not wait for it.
+pub fn ask_for(bytes: &[u8]) {
+    for line in bytes.chunks(64) {
+        prefetch(line.as_ptr());
+    }
+}
+
 /// What is read of a stream before the next one's turn: about what products take.
 const TURN_BYTES: usize = 256;
 

@@ -31,7 +31,7 @@ mod quantized;
 mod simd;
 
 pub use activations::{ActivationRow, Activations};
-pub use ahead::{CANDIDATES as AHEAD_BYTES, read, tune};
+pub use ahead::{CANDIDATES as AHEAD_BYTES, ask_for, read, tune};
 pub use attention::{
     AttentionRun, AttentionShape, KvPage, KvPages, KvType, PAGE, UnknownKvType, attend, store_key, store_value,
 };
