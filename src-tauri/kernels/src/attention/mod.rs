@@ -107,12 +107,14 @@ struct Tile<'a> {
     queries: Queries,
     /// Parts of the positions that they see.
     all: usize,
-    /// Where parts are units of work: the float at which what they come to begins, and how many of them are not done.
+    /// Where parts are units of work, the float at which what they come to begins.
     found: usize,
+    /// Parts that are not done.
     left: AtomicUsize,
 }
 
-/// Tiles in units of work for threads: where tiles are few, their parts, one after the other; otherwise the tiles.
+/// Tiles in units of work for threads: where tiles are few, their parts, one after the other, and where parts are few, too,
+/// those of single query heads; otherwise the tiles.
 struct Divided<'a> {
     tiles: Vec<Tile<'a>>,
     /// The number of each tile's first part, and of all; nothing if tiles are units.
@@ -147,6 +149,7 @@ impl<'a> Divided<'a> {
         Self { tiles, firsts, found: room.as_mut_ptr(), _room: room }
     }
 
+    /// How many there are.
     fn units(&self) -> usize {
         self.firsts.last().copied().unwrap_or(self.tiles.len())
     }
