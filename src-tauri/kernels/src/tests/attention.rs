@@ -91,7 +91,7 @@ fn attention_is_right_whole_in_parts_and_on_threads_in_every_type() {
             KvType::F32 => 1e-6,
         };
         for (heads, kv_heads, head_dim, tokens) in
-            [(3, 1, 64, 75), (4, 4, 32, 33), (8, 2, 80, 20), (14, 2, 128, 140), (3, 1, 16, 530)]
+            [(3, 1, 64, 75), (4, 4, 32, 33), (8, 2, 80, 20), (14, 2, 128, 140), (3, 1, 16, 530), (6, 2, 64, 300)]
         {
             let shape = AttentionShape { heads, kv_heads, head_dim, kv };
             let sequence = Sequence::new(&mut random, shape, tokens);
