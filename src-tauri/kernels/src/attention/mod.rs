@@ -3,6 +3,7 @@
 mod head;
 mod kv;
 mod pages;
+mod softmax;
 
 use std::{
     marker::PhantomData,
@@ -12,7 +13,10 @@ use std::{
 pub use kv::{KvType, PAGE, UnknownKvType, store_key, store_value};
 pub use pages::{KvPage, KvPages};
 
-use self::head::{Head, Queries, Softmax, attend_f16, attend_f32, attend_q8, finish, join};
+use self::{
+    head::{Head, Queries, attend_f16, attend_f32, attend_q8},
+    softmax::{Softmax, finish, join},
+};
 use crate::Pool;
 
 /// Positions whose softmax is taken together, and whose weighted values are added up one after the other; what parts come
