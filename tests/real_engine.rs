@@ -44,8 +44,9 @@ async fn a_conversation_of_two_turns_a_stop_a_kill_and_a_way_on() {
     assert_eq!(stopped.status, MessageStatus::Stopped);
     assert!(!stopped.text.is_empty());
 
-    // A kill in mid-answer: the text stays, and is continued without a seam.
-    let started = send(&tektra, None, "Count from one to one hundred in words.").await;
+    // A kill in mid-answer: the text stays, and is continued without a seam. The answer to this is thousands of tokens
+    // long: one that is nearly done when it is killed would leave nothing to continue.
+    let started = send(&tektra, None, "Write the numbers from 1 to 200, one after another.").await;
     wait_for(&mut events, |event| match event {
         CoreEvent::AnswerDelta { message_id, tokens: 5.., .. } if message_id == started.answer.id => Some(()),
         _ => None,
