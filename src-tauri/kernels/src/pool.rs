@@ -21,9 +21,9 @@ use crate::ahead::Coming;
 /// the products of one token, shorter than anything a person or a battery would notice.
 const SPINS_BEFORE_SLEEP: u32 = 4_000;
 
-/// How many others a thread helps when its part is done and parts are small: looking at what is left of one takes time from
+/// How many others a thread helps when its part is done and theirs are small: looking at what is left of one takes time from
 /// the thread that has it. The caller's thread looks at all, so that everything is done whoever came.
-pub(crate) const HELPED: usize = 2;
+const HELPED: usize = 2;
 
 /// Chunks of work for each thread, from which on parts are not small.
 const MANY: usize = 4;
@@ -89,6 +89,13 @@ impl<'a> Taken<'a> {
     /// Threads that have a part.
     pub(crate) fn threads(&self) -> usize {
         self.seats.len()
+    }
+
+    /// The threads of whose parts thread `own` takes, its own first; `small` says of which parts [`HELPED`] holds.
+    pub(crate) fn turns(&self, own: usize, small: impl Fn(usize) -> bool) -> impl Iterator<Item = usize> {
+        let order = (own..self.threads()).chain(0..own).enumerate();
+        let helps = move |&(helped, thread): &(usize, usize)| own == 0 || helped <= HELPED || !small(thread);
+        order.take_while(helps).map(|(_, thread)| thread)
     }
 
     /// Takes more of thread `thread`'s part: as far as `until` says when it hears how much has been taken, which it may more
@@ -162,10 +169,7 @@ impl Pool {
         self.on_each(&|own, taken| {
             let threads = taken.threads();
             let first = |thread: usize| (chunks * thread).div_ceil(threads);
-            for (helped, thread) in (own..threads).chain(0..own).enumerate() {
-                if own > 0 && helped > HELPED && chunks < MANY * threads {
-                    break;
-                }
+            for thread in taken.turns(own, |_| chunks < MANY * threads) {
                 let part = first(thread)..first(thread + 1);
                 while let Some(taken) = taken.take(thread, |taken| (taken < part.len()).then_some(taken + 1)) {
                     work(part.start + taken.start);

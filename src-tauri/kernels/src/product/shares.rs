@@ -2,12 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{
-    Packed,
-    activations::GROUP,
-    ahead,
-    pool::{HELPED, Taken},
-};
+use crate::{Packed, activations::GROUP, ahead, pool::Taken};
 
 /// Rows that a kernel takes at a time.
 const STEP: usize = 16;
@@ -106,11 +101,9 @@ pub(super) fn for_each_piece(
     taken: &Taken<'_>,
     mut work: impl FnMut(usize, [Range<usize>; STREAMS]),
 ) {
-    for (helped, thread) in (own..taken.threads()).chain(0..own).enumerate() {
-        let mut share = Share::new(cut, matrices.clone(), thread, taken.threads());
-        if own > 0 && helped > HELPED && share.steps * cut.step * times < LARGE {
-            break;
-        }
+    let share = |thread| Share::new(cut, matrices.clone(), thread, taken.threads());
+    for thread in taken.turns(own, |thread| share(thread).steps * cut.step * times < LARGE) {
+        let mut share = share(thread);
         while let Some((index, streams)) = share.take(taken) {
             work(index, streams);
         }
