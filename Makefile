@@ -9,7 +9,7 @@ DATA = $(or $(TEKTRA_HOME),$(or $(XDG_DATA_HOME),$(HOME)/.local/share)/tektra)
 CUDA_FOLDER = $(or $(CUDA),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tektra/cuda)
 PAGE_SOURCES := $(shell find ui/src -type f 2>/dev/null) ui/index.html ui/vite.config.ts ui/package-lock.json
 
-.PHONY: run test setup prepare build check lint deny test-rust test-engine test-page test-window bindings format screenshots measure bench-cpu bench-standard engine-cuda pack-gpu lint-cuda test-gpu test-executor clean
+.PHONY: run test setup prepare build check lint deny test-rust test-engine test-page test-window bindings format screenshots measure bench-cpu bench-standard engine-cuda pack-gpu lint-cuda test-gpu test-executor miri clean
 
 run: prepare ## Set up, build, open the window; without a display: a terminal chat
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then exec $(TARGET)/tektra; else exec $(TARGET)/tektra-cli chat; fi
@@ -65,6 +65,10 @@ test-engine: build ## The real engine on the starter model
 
 test-executor: build ## The CPU executor on the starter model: the same text whatever is cached, batched or cancelled
 	cargo test $(SHELL_CRATES) --test executor -- --test-threads 1
+
+miri: ## The kernels' tests under Miri, which knows undefined behaviour: small cases, plain Rust (needs rustup's nightly toolchain)
+	rustup component add --toolchain nightly miri rust-src
+	MIRIFLAGS=-Zmiri-deterministic-floats cargo +nightly miri test -p tektra-kernels --lib
 
 test-gpu: ## Answers of an NVIDIA GPU beside the CPU's, on the starter model
 	@scripts/cuda/toolkit.sh $(CUDA_FOLDER)

@@ -223,6 +223,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "measures how fast megabytes are read")]
     fn ways_to_read_are_chosen_and_change_no_result() {
         let mut pool = Pool::new(2).expect("threads");
         let (rows, columns) = (8192, 2048);

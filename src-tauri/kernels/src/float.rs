@@ -185,6 +185,7 @@ unsafe fn side_by_side<V: Register, const BYTES: usize, const COUNT: usize, cons
         // Of each eight, while `N` are computed: of all of them, since memory gives less when it is asked for these alone.
         let lines = EIGHT * BYTES / 64 * N / COUNT;
         let vectors = columns / LANES;
+        let sums = sums.as_mut_ptr();
         for vector in (0..vectors).step_by(PIECE) {
             let piece = PIECE.min(vectors - vector);
             let weights = weights.map(|at| at.wrapping_add(vector * EIGHT * BYTES));
@@ -200,7 +201,7 @@ unsafe fn side_by_side<V: Register, const BYTES: usize, const COUNT: usize, cons
                     };
                     let weights = std::array::from_fn(|number| weights[first + number]);
                     let values = activations.values.as_ptr().add(a * columns + vector * LANES);
-                    let sums = std::array::from_fn(|number| sums.as_mut_ptr().add((first + number) * rows + a));
+                    let sums = std::array::from_fn(|number| sums.add((first + number) * rows + a));
                     some_eights::<V, BYTES, N>(weights, piece, values, sums, ask, load);
                 }
             }

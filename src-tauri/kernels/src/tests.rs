@@ -28,6 +28,17 @@ impl Random {
     }
 }
 
+/// All cases; the first `few` under Miri, which takes ten thousand times as long.
+fn cases<T: Clone, const N: usize>(all: [T; N], few: usize) -> impl Iterator<Item = T> + Clone {
+    all.into_iter().take(if cfg!(miri) { few } else { N })
+}
+
+/// All formats; under Miri one for each way through the kernels: floats, small blocks and large ones.
+fn formats() -> impl Iterator<Item = Format> {
+    let few = [Format::F16, Format::Q4_0, Format::Q6K];
+    Format::ALL.into_iter().filter(move |format| !cfg!(miri) || few.contains(format))
+}
+
 /// Where a block's half-precision scales are.
 fn halves(format: Format) -> &'static [usize] {
     match format {
@@ -104,8 +115,9 @@ fn run(level: Level, threads: usize, matrix: Matrix<'_>, activations: &Activatio
 fn gated_products_are_those_of_each_step_to_the_last_bit() {
     let mut random = Random(11);
     let formats = [Format::Q4_0, Format::Q6K, Format::F16];
-    for (one, two) in formats.into_iter().flat_map(|one| formats.map(|two| (one, two))) {
-        for (width, tokens, threads) in [(32, 1, 2), (416, 1, 1), (416, 1, 3), (416, 5, 2), (96, 40, 3), (50, 2, 2)] {
+    for (one, two) in cases(formats, 1).flat_map(|one| formats.map(|two| (one, two))) {
+        let shapes = [(50, 1, 2), (50, 2, 2), (32, 1, 2), (416, 1, 1), (416, 1, 3), (416, 5, 2), (96, 40, 3)];
+        for (width, tokens, threads) in cases(shapes, 1) {
             let columns = 256;
             let mut pool = Pool::new(threads).expect("threads");
             let [gate, up] = [one, two].map(|format| {
@@ -139,15 +151,17 @@ fn gated_products_are_those_of_each_step_to_the_last_bit() {
 #[test]
 fn products_are_right_in_every_format_and_at_every_level() {
     let mut random = Random(0x1234_5678_9abc_def1);
-    for format in Format::ALL {
-        for (rows, blocks, tokens, extreme) in [
+    for format in formats() {
+        let shapes = [
             (1, 1, 1, false),
             (8, 3, 1, false),
+            (9, 1, 9, true),
             (37, 2, 2, true),
             (16, 5, 3, false),
             (65, 2, 5, false),
             (50, 3, 23, true),
-        ] {
+        ];
+        for (rows, blocks, tokens, extreme) in cases(shapes, 3) {
             let columns = if format.is_float() { blocks * 13 + 3 } else { blocks * format.block_len() };
             let bytes = weights(&mut random, format, rows, columns, extreme);
             let matrix = Matrix::new(format, rows, columns, &bytes).expect("a matrix");
@@ -173,16 +187,16 @@ fn products_are_right_in_every_format_and_at_every_level() {
 #[test]
 fn a_row_does_not_depend_on_its_company_nor_on_the_threads() {
     let mut random = Random(77);
-    for format in Format::ALL {
-        let columns = 512;
-        let bytes = weights(&mut random, format, 70, columns, false);
-        let matrix = Matrix::new(format, 70, columns, &bytes).expect("a matrix");
+    for format in formats() {
+        let (rows, columns) = if cfg!(miri) { (17, format.block_len().max(LANES)) } else { (70, 512) };
+        let bytes = weights(&mut random, format, rows, columns, false);
+        let matrix = Matrix::new(format, rows, columns, &bytes).expect("a matrix");
         // More than products of floats take at a time.
-        let all = activations(&mut random, 71, columns);
+        let all = activations(&mut random, if cfg!(miri) { 3 } else { 71 }, columns);
         for level in Level::available() {
             let together = run(level, 1, matrix, &all);
             assert_eq!(together, run(level, 3, matrix, &all), "{format:?} {level:?}: threads");
-            for count in (1..=9).chain([13]) {
+            for count in cases([1, 2, 3, 4, 5, 6, 7, 8, 9, 13], 1) {
                 let mut few = Activations::default();
                 few.resize(count, columns);
                 for (i, mut row) in few.rows_mut().enumerate() {
@@ -190,13 +204,14 @@ fn a_row_does_not_depend_on_its_company_nor_on_the_threads() {
                     row.quantize();
                 }
                 let alone = run(level, 1, matrix, &few);
-                assert_eq!(alone[..], together[..count * 70], "{format:?} {level:?}: {count} rows");
+                assert_eq!(alone[..], together[..count * rows], "{format:?} {level:?}: {count} rows");
             }
         }
     }
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "streams are shorter there, so that the other tests read several")]
 fn a_row_does_not_depend_on_how_many_streams_are_read() {
     let mut random = Random(99);
     for format in Format::ALL {
@@ -221,6 +236,7 @@ fn a_row_does_not_depend_on_how_many_streams_are_read() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "there is one level")]
 fn every_level_gives_the_same_to_the_last_bit() {
     let mut random = Random(4242);
     for format in Format::ALL {
@@ -275,7 +291,7 @@ unsafe fn operations<S: Simd>(x: &[f32], y: &[f32], halves: &[u16], codes: &[i8]
 #[test]
 fn vectors_are_the_same_to_the_last_bit() {
     let mut random = Random(31);
-    for first in (0..=u16::MAX).step_by(LANES) {
+    for first in (0..=u16::MAX).step_by(if cfg!(miri) { 97 * LANES } else { LANES }) {
         let halves: Vec<u16> = (0..LANES as u16).map(|i| first + i).collect();
         let codes: Vec<i8> = halves.iter().map(|&half| half as i8).collect();
         let mut vector = |size: f32| (0..LANES).map(|_| random.unit() * size).collect::<Vec<f32>>();

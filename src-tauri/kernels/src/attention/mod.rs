@@ -21,7 +21,7 @@ use crate::Pool;
 
 /// Positions whose softmax is taken together, and whose weighted values are added up one after the other; what parts come
 /// to is then put together in their order. Where a sequence can be divided without changing a result.
-const PART: usize = 256;
+const PART: usize = if cfg!(miri) { PAGE } else { 256 };
 
 /// Positions of queries that share one piece of work: their keys and values stay in the cache.
 const TILE: usize = 16;

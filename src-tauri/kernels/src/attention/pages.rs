@@ -9,7 +9,7 @@ use std::{
 use crate::memory::{Arena, Piece};
 
 /// Bytes of pages that are asked of the system at a time: of what a large page has beyond the last, little is left over.
-const STRETCH: usize = 32 << 20;
+const STRETCH: usize = if cfg!(miri) { 32 << 10 } else { 32 << 20 };
 /// Smaller pages, down to nothing where a GPU has all layers, are counted as so many bytes.
 const LEAST: usize = 4096;
 

@@ -194,6 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "nothing in it is unsafe")]
     fn every_bit_is_moved_and_comes_back() {
         for (format, len) in
             [(Format::Q5_0, 5), (Format::Q5_1, 5), (Format::Q3K, 27), (Format::Q5K, 43), (Format::Q6K, 52)]
