@@ -57,7 +57,7 @@ deny:
 	@scripts/deny.sh
 
 test-rust: build ## Behaviour with the scripted engine, terminal, store; 1 minute after the build
-	cargo test $(SHELL_CRATES) --lib --bins --test bench --test bindings --test chat --test chat_terminal --test lifecycle --test metrics --test models --test models_terminal --test profile --test resources --test rooms --test shelf --test store --test terminal
+	cargo test $(SHELL_CRATES) --lib --bins --test bench --test bench_terminal --test bindings --test chat --test chat_terminal --test lifecycle --test metrics --test models --test models_terminal --test profile --test resources --test rooms --test shelf --test store --test terminal
 	cargo test $(SHELL_CRATES) --test fetch --test inspect --test scan --test mutations --test fit --test catalogue --test profiles --test broken --test plans --test round_trip
 
 test-engine: build ## The real engine on the starter model
@@ -66,6 +66,7 @@ test-engine: build ## The real engine on the starter model
 test-executor: build ## The CPU executor on the starter model: the same text whatever is cached, batched or cancelled
 	cargo test $(SHELL_CRATES) --test executor -- --test-threads 1
 
+# The exp of a vector's tail is the system's: Miri would otherwise give it last bits at random.
 miri: ## The kernels' tests under Miri, which knows undefined behaviour: small cases, plain Rust (needs rustup's nightly toolchain)
 	rustup component add --toolchain nightly miri rust-src
 	MIRIFLAGS=-Zmiri-deterministic-floats cargo +nightly miri test -p tektra-kernels --lib

@@ -1,16 +1,10 @@
 //! Benchmarks with a scripted engine: what is kept, what comes first, what goes wrong.
 
-use std::{
-    process::{Command, Stdio},
-    time::Duration,
-};
-
-use serde_json::Value;
 use tektra_core::{
     BenchCell, BenchKv, BenchPreset, BenchProgress, BenchRequest, BenchRun, CellOutcome, CoreEvent, ErrorCode, KvWish,
     Metric, MetricName, RunState, Settings, Tektra,
 };
-use tektra_tests::{Folder, gguf, interrupt, send, stderr, stdout, terminal, wait_for};
+use tektra_tests::{Folder, send, tiny, wait_for, with_number};
 use tokio::sync::broadcast::Receiver;
 
 /// A quick run of `models`, without what follows the cells where that is not what is tested.
@@ -26,25 +20,6 @@ fn quick(models: &[&str]) -> BenchRequest {
         repetitions: None,
         quality: None,
     }
-}
-
-/// A model that Tektra's own executor computes: heads of 16.
-fn tiny() -> Vec<u8> {
-    with_number(gguf("llama", &[]), "embedding_length", 64)
-}
-
-/// The header with another number under `key`.
-fn with_number(mut bytes: Vec<u8>, key: &str, number: u32) -> Vec<u8> {
-    let at = bytes.windows(key.len()).position(|it| it == key.as_bytes()).expect("the key") + key.len() + 4;
-    bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
-    bytes
-}
-
-/// A data folder with such a model.
-fn with_model(name: &str) -> Folder {
-    let folder = Folder::new();
-    folder.add_model(name, &tiny());
-    folder
 }
 
 async fn ended(events: &mut Receiver<CoreEvent>) {
@@ -83,7 +58,7 @@ fn count(cell: &BenchCell, name: MetricName) -> usize {
 
 #[tokio::test]
 async fn a_quick_run_keeps_every_sample_and_survives() {
-    let folder = with_model("small");
+    let folder = Folder::with_tiny("small");
     let tektra = folder.open().await;
     let plan = tektra.bench_plan(quick(&[])).await.unwrap();
     assert_eq!((plan.cells.len(), plan.cells[0].model.as_str()), (1, "small"), "the model in use");
@@ -122,7 +97,7 @@ async fn a_quick_run_keeps_every_sample_and_survives() {
 
 #[tokio::test]
 async fn what_cannot_be_measured_is_a_result_and_the_run_goes_on() {
-    let folder = with_model("small");
+    let folder = Folder::with_tiny("small");
     for name in ["dies", "refuses", "rubbish"] {
         folder.add_model(name, &tiny());
     }
@@ -157,7 +132,7 @@ async fn what_cannot_be_measured_is_a_result_and_the_run_goes_on() {
 
 #[tokio::test]
 async fn a_stopped_run_keeps_what_it_has_and_goes_on_later() {
-    let folder = with_model("slow");
+    let folder = Folder::with_tiny("slow");
     let tektra = folder.open().await;
     let mut events = tektra.events();
     tektra.bench_start(BenchRequest { batches: vec![1, 2], ..quick(&[]) }).await.unwrap();
@@ -190,7 +165,7 @@ async fn a_stopped_run_keeps_what_it_has_and_goes_on_later() {
 
 #[tokio::test]
 async fn a_changed_file_is_not_measured_on() {
-    let folder = with_model("slow");
+    let folder = Folder::with_tiny("slow");
     let tektra = folder.open().await;
     let mut events = tektra.events();
     tektra.bench_start(BenchRequest { batches: vec![1, 2], ..quick(&[]) }).await.unwrap();
@@ -209,7 +184,7 @@ async fn a_changed_file_is_not_measured_on() {
 
 #[tokio::test]
 async fn the_chat_comes_first_and_the_round_is_repeated() {
-    let folder = with_model("slow");
+    let folder = Folder::with_tiny("slow");
     folder.add_model("small", &tiny());
     let tektra = folder.open().await;
     tektra.set_settings(&Settings { model: Some("small".into()), ..Settings::default() }).await.unwrap();
@@ -237,7 +212,7 @@ async fn the_chat_comes_first_and_the_round_is_repeated() {
 
 #[tokio::test]
 async fn a_full_disk_loses_nothing_that_was_measured() {
-    let folder = with_model("slow");
+    let folder = Folder::with_tiny("slow");
     let tektra = folder.open().await;
     let mut events = tektra.events();
     tektra.bench_start(quick(&[])).await.unwrap();
@@ -263,7 +238,7 @@ async fn a_full_disk_loses_nothing_that_was_measured() {
 
 #[tokio::test]
 async fn a_cell_is_used_and_its_speed_is_the_profiles() {
-    let folder = with_model("small");
+    let folder = Folder::with_tiny("small");
     let tektra = folder.open().await;
     assert!(!tektra.profiles().await.unwrap()[0].measured);
     let run = measured(&tektra, BenchRequest { kvs: vec![BenchKv::F16, BenchKv::Q8], ..quick(&[]) }).await;
@@ -278,127 +253,4 @@ async fn a_cell_is_used_and_its_speed_is_the_profiles() {
     assert_eq!(wish.kv, KvWish::Q8);
     assert_eq!(tektra.bench_apply(&run.summary.id, 9).await.unwrap_err().code(), ErrorCode::NotFound);
     tektra.close().await;
-}
-
-/// `tektra-cli bench` with `arguments`.
-fn bench(folder: &Folder, arguments: &[&str]) -> Command {
-    let mut command = terminal(folder, "scripted-engine");
-    command.arg("bench").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn runs(folder: &Folder) -> Vec<Value> {
-    let listed = bench(folder, &["list", "--json"]).output().unwrap();
-    assert!(listed.status.success(), "{}", stderr(&listed));
-    serde_json::from_str(&stdout(&listed)).unwrap()
-}
-
-#[test]
-fn the_terminal_measures_lists_shows_and_compares() {
-    let folder = with_model("small");
-    let first = bench(&folder, &["--preset", "quick", "--threads", "1", "--batch", "1,2", "--json"]).output().unwrap();
-    assert!(first.status.success(), "{}", stderr(&first));
-    let run: Value = serde_json::from_str(&stdout(&first)).unwrap();
-    assert_eq!(run["cells"].as_array().map(Vec::len), Some(2));
-    assert_eq!(run["cells"][1]["outcome"]["kind"], "measured");
-    let own = run["cells"][0]["key"]["quantization"].as_str().unwrap();
-    let plain = bench(&folder, &["--quant", own, "--threads", "1", "--batch", "1"]).output().unwrap();
-    assert!(plain.status.success() && stdout(&plain).contains("small"), "{}", stderr(&plain));
-    let absent = bench(&folder, &["--quant", "int8"]).output().unwrap();
-    assert!(absent.status.code() == Some(2) && stderr(&absent).contains("no int8 of"), "{}", stderr(&absent));
-    let file = folder.0.path().join("llama.json");
-    let out = file.display().to_string();
-    let second =
-        bench(&folder, &["--threads", "1", "--reps", "3", "--llama-bench-json", "--out", &out]).output().unwrap();
-    assert!(second.status.success() && second.stdout.is_empty(), "{}", stderr(&second));
-    let tests: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-    assert_eq!((tests.len(), tests[0]["samples_ts"].as_array().map(Vec::len)), (2, Some(3)));
-
-    let all = runs(&folder);
-    let id = |at: usize| all[at]["id"].as_str().unwrap().to_owned();
-    assert_eq!((all.len(), &all[2]["id"]), (3, &run["summary"]["id"]), "the latest first");
-    let shown = bench(&folder, &["show", &id(2), "--csv"]).output().unwrap();
-    assert!(stdout(&shown).lines().filter(|line| line.contains("decode_tokens_per_second")).count() == 2);
-    let compared = bench(&folder, &["compare", &id(2), &id(0), "--json"]).output().unwrap();
-    let compared: Value = serde_json::from_str(&stdout(&compared)).unwrap();
-    assert_eq!(compared["other_machine"], false);
-    let rows = compared["rows"].as_array().unwrap();
-    assert!(rows.iter().any(|row| row["verdict"] == "only_a" && row["key"]["batch"] == 2));
-    let both = rows.iter().find(|row| row["metric"] == "decode_tokens_per_second" && row["key"]["batch"] == 1).unwrap();
-    assert_eq!(both["verdict"], "no_difference", "three samples are too few: {both}");
-    let words = bench(&folder, &["compare", &id(2), &id(0)]).output().unwrap();
-    assert!(stdout(&words).contains("no certain difference"), "{}", stdout(&words));
-}
-
-#[test]
-fn absurd_wishes_are_refused_with_a_sentence() {
-    let folder = with_model("small");
-    for (arguments, word) in [
-        (&["--batch", "0"][..], "counted from 1"),
-        (&["--threads", "100000"], "100000 threads"),
-        (&["--reps", "1000000"], "1000000 repetitions"),
-        (&["--depth", "99999999"], "99999999 tokens"),
-        (&["--kv", "q7"], "write f16, q8 or f32"),
-        (&["--on", "npu"], "write cpu or gpu"),
-        // Also where there is a GPU: this engine is built for none.
-        (&["--on", "gpu"], "Nothing can be measured on a GPU."),
-        (&["--preset", "endless"], "write quick, standard or thorough"),
-        (&["show", "nothing"], "does not exist"),
-        (&["--out", "/nowhere/at/all.json"], "cannot be written"),
-    ] {
-        let refused = bench(&folder, arguments).output().unwrap();
-        assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {}", stderr(&refused));
-        assert!(stderr(&refused).contains(word), "{}", stderr(&refused));
-    }
-    assert_eq!(bench(&folder, &["--model", "nobody"]).output().unwrap().status.code(), Some(3));
-    assert!(runs(&folder).is_empty(), "nothing was begun");
-}
-
-/// Starts a slow run and waits until a round of it is stored.
-fn begin(folder: &Folder) -> std::process::Child {
-    let child = bench(folder, &["--threads", "1", "--batch", "1,2", "--reps", "5"]).spawn().unwrap();
-    let tries = (0..300).take_while(|_| {
-        std::thread::sleep(Duration::from_millis(50));
-        !has_metrics(folder)
-    });
-    assert!(tries.count() < 300, "nothing is measured");
-    child
-}
-
-/// Whether the first cell of the latest run has figures.
-fn has_metrics(folder: &Folder) -> bool {
-    let Some(id) = runs(folder).first().and_then(|run| run["id"].as_str().map(ToOwned::to_owned)) else { return false };
-    let shown = bench(folder, &["show", &id, "--json"]).output().unwrap();
-    let run = serde_json::from_str::<Value>(&stdout(&shown)).unwrap_or_default();
-    run["cells"][0]["metrics"].as_array().is_some_and(|metrics| !metrics.is_empty())
-}
-
-#[test]
-fn ctrl_c_keeps_what_is_measured() {
-    let folder = with_model("slow");
-    let child = begin(&folder);
-    let second = bench(&folder, &["--threads", "1"]).output().unwrap();
-    assert_eq!(second.status.code(), Some(2), "another process must not disturb it");
-    interrupt(&child);
-    let ended = child.wait_with_output().unwrap();
-    assert_eq!(ended.status.code(), Some(130), "{}", stderr(&ended));
-    assert!(stderr(&ended).contains("kept"), "{}", stderr(&ended));
-    assert_eq!(runs(&folder)[0]["state"], "cancelled");
-}
-
-#[test]
-fn a_killed_run_is_interrupted_and_goes_on() {
-    let folder = with_model("slow");
-    let mut child = begin(&folder);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let all = runs(&folder);
-    assert_eq!(all[0]["state"], "interrupted");
-    let resumed = bench(&folder, &["resume", all[0]["id"].as_str().unwrap(), "--json"]).output().unwrap();
-    assert!(resumed.status.success(), "{}", stderr(&resumed));
-    let run: Value = serde_json::from_str(&stdout(&resumed)).unwrap();
-    assert_eq!((&run["summary"]["state"], &run["summary"]["cells_done"]), (&"done".into(), &2.into()));
-    let metrics = run["cells"][0]["metrics"].as_array().unwrap();
-    let decode = metrics.iter().find(|metric| metric["name"] == "decode_tokens_per_second").unwrap();
-    assert_eq!(decode["samples"].as_array().map(Vec::len), Some(5));
 }

@@ -30,6 +30,13 @@ impl Folder {
         folder
     }
 
+    /// A data folder with the model [`tiny`].
+    pub fn with_tiny(name: &str) -> Self {
+        let folder = Self::new();
+        folder.add_model(name, &tiny());
+        folder
+    }
+
     /// Puts a file into the models folder.
     pub fn add_model(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let models = self.home().models();
@@ -131,6 +138,18 @@ pub fn folder_with_starter() -> Folder {
     std::os::unix::fs::symlink(&model, folder.home().models().join(model.file_name().expect("a name")))
         .expect("a link");
     folder
+}
+
+/// A model that Tektra's own executor computes: heads of 16.
+pub fn tiny() -> Vec<u8> {
+    with_number(gguf("llama", &[]), "embedding_length", 64)
+}
+
+/// The header with another number under `key`.
+pub fn with_number(mut bytes: Vec<u8>, key: &str, number: u32) -> Vec<u8> {
+    let at = bytes.windows(key.len()).position(|it| it == key.as_bytes()).expect("the key") + key.len() + 4;
+    bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+    bytes
 }
 
 /// A GGUF header of `architecture` with everything the engine needs, except the keys `without`, and one tiny tensor.
